@@ -211,6 +211,7 @@ class Migration(migrations.Migration):
                     models.Index(fields=["handler", "-id"], name="eventbus_dead_handler"),
                     models.Index(fields=["event_name", "-id"], name="eventbus_dead_event"),
                     models.Index(fields=["exception_type", "-id"], name="eventbus_dead_exception"),
+                    models.Index(fields=["message_id"], name="eventbus_dead_message"),
                 ],
             },
         ),

@@ -93,6 +93,7 @@ class DeadLetter(models.Model):
             models.Index(fields=["handler", "-id"], name="eventbus_dead_handler"),
             models.Index(fields=["event_name", "-id"], name="eventbus_dead_event"),
             models.Index(fields=["exception_type", "-id"], name="eventbus_dead_exception"),
+            models.Index(fields=["message_id"], name="eventbus_dead_message"),
         ]
 
     def __str__(self) -> str:

@@ -1,0 +1,18 @@
+"""What does an operator see of the event bus, and what may they do?"""
+
+from .dead_letters import DeadLetterAdmin
+from .deliveries import InboxMessageAdmin, PartitionEpochAdmin, RetryMessageAdmin
+from .operations import ControlFlagAdmin, OperatorActionAdmin
+from .outbox import OutboxLaneAdmin, OutboxMessageAdmin, SentMessageAdmin
+
+__all__ = [
+    "ControlFlagAdmin",
+    "DeadLetterAdmin",
+    "InboxMessageAdmin",
+    "OperatorActionAdmin",
+    "OutboxLaneAdmin",
+    "OutboxMessageAdmin",
+    "PartitionEpochAdmin",
+    "RetryMessageAdmin",
+    "SentMessageAdmin",
+]
