@@ -1,1 +1,1 @@
-"""Publish events in the transaction that caused them, and handle each exactly as often as its effects may be applied: once."""
+"""Publish events in the transaction that caused them; apply the effects of each handler once."""

@@ -142,7 +142,8 @@ def own_kafka() -> Iterator[Any]:
 @pytest.fixture
 def make_topic(kafka: str) -> Iterator[Callable[..., str]]:
     """Create topics with names of their own: ``make_topic(partitions=3, config={...}) -> name``; deleted afterwards."""
-    from confluent_kafka.admin import AdminClient, NewTopic
+    from confluent_kafka.admin import AdminClient
+    from confluent_kafka.cimpl import NewTopic
 
     admin = AdminClient({"bootstrap.servers": kafka})
     made: list[str] = []

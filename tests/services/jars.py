@@ -44,7 +44,6 @@ def java() -> str:
     home = os.environ.get("JAVA_HOME")
     candidates = [Path(home) / "bin" / "java"] if home else []
     candidates += [Path(found)] if (found := shutil.which("java")) else []
-    candidates += sorted(Path("/usr/lib/jvm").glob("*/bin/java"))
     return next((str(path) for path in candidates if major_version(path) >= JAVA_MINIMUM), "")
 
 

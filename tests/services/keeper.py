@@ -1,6 +1,6 @@
 """Keep one server running for as long as its owner lives: a killed test run leaves no server behind.
 
-Run as a script: ``keeper.py OWNER_PID FOLDER USER SIGNAL COMMAND...``. It imports nothing of the project, to start at once.
+Run as a script: ``keeper.py OWNER_PID FOLDER USER SIGNAL COMMAND...``. It imports nothing of ours, to start at once.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 CHECK_INTERVAL = 0.5
 
@@ -41,10 +42,11 @@ def keep(owner: int, folder: Path, *, user: str | None, stop_signal: int, comman
             server.kill()
     if not is_alive(owner):
         shutil.rmtree(folder, ignore_errors=True)
-    return server.wait()
+    code: int = server.wait()
+    return code
 
 
-def identity(user: str | None) -> dict[str, object]:
+def identity(user: str | None) -> dict[str, Any]:
     if not user:
         return {}
     import pwd

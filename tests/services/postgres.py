@@ -17,6 +17,7 @@ from tests.services import containers, run
 from tests.services.process import ServerProcess, free_port, unprivileged_user
 
 ADDRESS = "EVENTBUS_TEST_POSTGRES"
+BINARIES = "EVENTBUS_TEST_POSTGRES_BINARIES"
 SETTINGS = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
@@ -53,7 +54,9 @@ def start_shared() -> dict[str, str]:
 
 
 def binaries() -> Path | None:
-    """Find the folder of PostgreSQL's programs, the newest version first."""
+    """Find the folder of PostgreSQL's programs: the one that the environment names, else the newest."""
+    if given := os.environ.get(BINARIES):
+        return Path(given) if Path(given, "initdb").exists() else None
     if program := shutil.which("initdb"):
         return Path(program).resolve().parent
     debian = sorted(

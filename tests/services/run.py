@@ -70,4 +70,7 @@ def shared_address(name: str, start: Callable[[], dict[str, str]]) -> dict[str, 
 
 def started(name: str) -> dict[str, str] | None:
     state = folder() / f"{name}.json"
-    return json.loads(state.read_text()) if state.exists() else None
+    if not state.exists():
+        return None
+    service: dict[str, str] = json.loads(state.read_text())
+    return service
