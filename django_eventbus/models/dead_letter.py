@@ -2,11 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime
+from hashlib import blake2b
+from typing import Any, Literal, cast
+from uuid import UUID
 
 import msgspec
-from django.db import models
+from django.db import connections, models
 from django.db.models.functions import Now
+
+from django_eventbus.events.envelope import split_headers
+
+from .inbox import FOREIGN
+
+OutboundTable = Literal["eventbus_outbox", "eventbus_outbox_parked"]
+
+# One message, one line: dying again brings its line back to `dead` with the newest exception and one more death.
+DIES_AGAIN = """
+ON CONFLICT (inbox_key) DO UPDATE SET status = 'dead', times_dead = eventbus_dead_letter.times_dead + 1,
+    reason = excluded.reason, exception_type = excluded.exception_type,
+    exception_message = excluded.exception_message, traceback = excluded.traceback, attempts = excluded.attempts,
+    headers = excluded.headers, payload = excluded.payload, failed_at = excluded.failed_at
+"""
+# The bytes never pass through Python, and what another session has already moved is not written twice.
+MOVE_OUTBOUND = """
+INSERT INTO eventbus_dead_letter (direction, status, reason, bus, group_name, handler, event_name, event_version,
+    message_id, source, correlation_id, tenant_id, topic, position, inbox_key, key, headers, payload, exception_type,
+    exception_message, traceback, attempts, times_dead, published_at)
+SELECT 'out', 'dead', 'refused_by_broker', %s, '', '', event_name, %s, %s, %s, %s, %s, topic, id, {key}, key, %s,
+    payload, %s, '', '', 1, 1, created_at
+FROM {table} WHERE id = %s
+"""
 
 _headers_type = msgspec.msgpack.Decoder(list[tuple[str, bytes | None]])
 
@@ -44,6 +72,64 @@ class DeadLetterReason(models.TextChoices):
     REFUSED_BY_BROKER = "refused_by_broker", "refused by the broker"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewDeadLetter:
+    """Hold the columns of a delivery, or of an unreadable record, that ends."""
+
+    reason: DeadLetterReason
+    bus: str
+    group: str
+    handler: str  # empty: the record reached no handler
+    event_name: str = ""
+    event_version: str = ""
+    message_id: str = ""
+    source: str = ""
+    correlation_id: str = ""
+    tenant_id: str = ""
+    topic: str
+    partition_id: int
+    partition_number: int
+    position: int
+    lane: UUID
+    inbox_key: UUID
+    key: bytes | None
+    headers: bytes  # pack_headers()
+    payload: bytes | None
+    exception_type: str = ""
+    exception_message: str = ""
+    traceback: str = ""
+    attempts: int = 0
+    published_at: datetime | None = None
+    first_failed_at: datetime | None = None
+
+
+class DeadLetterQuerySet(models.QuerySet["DeadLetter"]):
+    def bury(self, letters: Sequence[NewDeadLetter]) -> dict[UUID, int]:
+        """Insert dead letters in the caller's transaction and return their ids by inbox key.
+
+        A message that was dead before, was replayed and died again updates its line: `times_dead` says how often.
+        """
+        if not letters:
+            return {}
+        connection = connections[self.db]
+        columns = [_field(f.name) for f in fields(NewDeadLetter)]
+        places = f"('in', 'dead', 1, {', '.join(['%s'] * len(columns))})"
+        names = ", ".join(column.column for column in columns)
+        sql = (
+            f"INSERT INTO eventbus_dead_letter (direction, status, times_dead, {names}) "  # noqa: S608
+            f"VALUES {', '.join([places] * len(letters))} {DIES_AGAIN} RETURNING inbox_key, id"
+        )
+        values = [c.get_db_prep_save(getattr(letter, c.name), connection) for letter in letters for c in columns]
+        with connection.cursor() as cursor:
+            cursor.execute(sql, values)
+            return {_as_uuid(key): number for key, number in cursor.fetchall()}
+
+    def mark_replayed(self, ids: Iterable[int]) -> int:
+        """Say that replays succeeded; called by the owner of the partition in the transaction of their effects."""
+        replaying = self.filter(id__in=list(ids), status=DeadLetterStatus.REPLAYING)
+        return replaying.update(status=DeadLetterStatus.REPLAYED)
+
+
 class DeadLetter(models.Model):
     """Keep one message that ended, with its exact bytes, until an operator decides."""
 
@@ -78,6 +164,8 @@ class DeadLetter(models.Model):
     first_failed_at = models.DateTimeField(null=True)
     failed_at = models.DateTimeField(db_default=Now())
 
+    objects = DeadLetterQuerySet.as_manager()
+
     class Meta:
         db_table = "eventbus_dead_letter"
         default_permissions = ("view",)
@@ -98,3 +186,53 @@ class DeadLetter(models.Model):
 
     def __str__(self) -> str:
         return f"{self.event_name or self.topic} {self.message_id}"
+
+
+def move_outbound(cursor: Any, *, table: OutboundTable, bus: str, codes: Mapping[int, str]) -> dict[int, int]:
+    """Move messages that the broker refuses for ever out of `table`; return dead letter ids by outbox id.
+
+    Runs in the caller's transaction, on a psycopg cursor or on Django's for SQLite. `codes` gives the broker's name for
+    the error of each row. A replayed message that is refused again updates its line.
+    """
+    if not codes:
+        return {}
+    marks = ", ".join(["%s"] * len(codes))
+    cursor.execute(f"SELECT id, event_id, headers FROM {table} WHERE id IN ({marks}) ORDER BY id", list(codes))  # noqa: S608
+    buried = {}
+    for number, event_id, headers in cursor.fetchall():
+        message_id = str(_as_uuid(event_id))
+        buried[number] = _move_one(cursor, table, bus, number, message_id, split_headers(headers), codes[number])
+    cursor.execute(f"DELETE FROM {table} WHERE id IN ({marks})", list(codes))  # noqa: S608
+    return buried
+
+
+def outbound_key(bus: str, message_id: str) -> UUID:
+    """Name an outbound message, so that one that is refused again finds its dead letter."""
+    digest = blake2b(f"outbound\0{bus}\0{message_id}".encode(), digest_size=16).digest()
+    return UUID(int=int.from_bytes(digest, "big") | FOREIGN)
+
+
+def _move_one(
+    cursor: Any, table: OutboundTable, bus: str, number: int, message_id: str, headers: list[tuple[str, str]], code: str
+) -> int:
+    named = dict(headers)
+    packed = pack_headers([(name, value.encode()) for name, value in headers])
+    attributes = (named.get("ce_source", ""), named.get("ce_correlationid", ""), named.get("ce_tenantid", ""))
+    values = (bus, named.get("ce_eventversion", ""), message_id, *attributes, packed, code, number)
+    # Two messages published under one id are two dead letters: only a line that was replayed may be written over.
+    key = outbound_key(bus, message_id).hex
+    move = MOVE_OUTBOUND.format(table=table, key=f"'{key}'") + DIES_AGAIN
+    cursor.execute(f"{move} WHERE eventbus_dead_letter.status = 'replayed' RETURNING id", values)
+    row = cursor.fetchone()
+    if row is None:
+        cursor.execute(f"{MOVE_OUTBOUND.format(table=table, key='NULL')} RETURNING id", values)
+        row = cursor.fetchone()
+    return int(row[0])
+
+
+def _field(name: str) -> models.Field[Any, Any]:
+    return cast("models.Field[Any, Any]", DeadLetter._meta.get_field(name))
+
+
+def _as_uuid(value: UUID | str) -> UUID:
+    return value if isinstance(value, UUID) else UUID(value)
