@@ -1,0 +1,206 @@
+"""How do records come from Kafka to the one thread that polls?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, cast
+
+from confluent_kafka.cimpl import TIMESTAMP_NOT_AVAILABLE, KafkaError, KafkaException, Message
+from confluent_kafka.cimpl import Consumer as Client
+from confluent_kafka.cimpl import TopicPartition as Position
+
+from django_eventbus.exceptions import ConfigurationError, TransportUnavailable
+from django_eventbus.transports.base import AssignmentListener, Record, TopicPartition
+
+from .errors import name_of
+from .logs import logger
+
+_ANSWER = 10.0  # seconds to wait for an answer about offsets or topics
+_NOT_OURS_ANY_MORE = frozenset({KafkaError._STATE, KafkaError._INVALID_ARG, KafkaError._UNKNOWN_PARTITION})
+
+
+class KafkaConsumer:
+    """Read records as a member of a group; stored offsets are committed in the background, on revoke and close."""
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        self._assigned: set[TopicPartition] = set()
+        self._paused: set[TopicPartition] = set()
+        self._changes = 0  # rebalances seen
+        self._listener: AssignmentListener | None = None
+        self._group = str(config["group.id"])
+        strategy = str(config.get("partition.assignment.strategy", ""))
+        self._is_incremental = config.get("group.protocol") == "consumer" or "cooperative" in strategy
+        try:
+            self._client = Client({**config, "error_cb": self._on_error, "logger": logger})
+        except (KafkaException, TypeError, ValueError) as exc:
+            raise ConfigurationError(
+                f"The Kafka consumer refuses its options: {exc}. "
+                f"Correct OPTIONS or CONSUMER_OPTIONS of this bus in EVENTBUS."
+            ) from exc
+
+    def subscribe(self, topics: Collection[str], *, listener: AssignmentListener) -> None:
+        """Join the group for these topics; the listener is called from `poll` and `close` only."""
+        self._listener = listener
+        self._client.subscribe(
+            sorted(topics), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
+        )
+
+    def poll(self, *, timeout: float, limit: int) -> list[Record]:
+        """Return up to `limit` records, waiting at most `timeout` seconds for the first one."""
+        changes = self._changes
+        # consume() alone would wait for all `limit` records, and keep signal handlers waiting with it.
+        first = self._client.poll(timeout)
+        if first is None:
+            return []
+        messages = [first, *self._client.consume(limit - 1, 0)] if limit > 1 else [first]
+        records = [_record(message) for message in messages if self._is_record(message)]
+        if changes != self._changes:
+            # The first record may be older than a revocation that the second call served.
+            return [record for record in records if (record.topic, record.partition) in self._assigned]
+        return records
+
+    def store(self, positions: Mapping[TopicPartition, int]) -> None:
+        """Store next offsets to be committed in the background; partitions no longer assigned are ignored."""
+        offsets = [Position(*place, offset) for place, offset in positions.items() if place in self._assigned]
+        if not offsets:
+            return
+        try:
+            self._client.store_offsets(offsets=offsets)
+        except KafkaException as exc:
+            if exc.args[0].code() not in _NOT_OURS_ANY_MORE:
+                raise
+
+    def seek(self, partition: TopicPartition, offset: int) -> None:
+        """Continue an assigned partition at `offset`; a partition no longer assigned is ignored."""
+        if partition not in self._assigned:
+            return
+        position = Position(*partition, offset)
+        try:
+            self._client.seek(position)
+        except KafkaException as exc:
+            if exc.args[0].code() != KafkaError._STATE or not self._is_incremental:
+                raise
+            # Just assigned: its committed offset is still being asked for. Assigned again with an offset, it is not.
+            self._client.incremental_unassign([Position(*partition)])
+            self._client.incremental_assign([position])
+            if partition in self._paused:
+                self._client.pause([position])
+
+    def pause(self, partitions: Collection[TopicPartition]) -> None:
+        """Stop fetching from partitions; what was fetched ahead is dropped and fetched again later."""
+        if chosen := self._assigned.intersection(partitions):
+            self._client.pause(_positions(chosen))
+            self._paused |= chosen
+
+    def resume(self, partitions: Collection[TopicPartition]) -> None:
+        if chosen := self._assigned.intersection(partitions):
+            self._client.resume(_positions(chosen))
+            self._paused -= chosen
+
+    def assignment(self) -> set[TopicPartition]:
+        return set(self._assigned)
+
+    def committed(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int | None]:
+        """Return the group's committed offsets, None where it has none; may raise TransportUnavailable."""
+        found = self._ask("committed offsets", self._client.committed, _positions(partitions))
+        return {TopicPartition(at.topic, at.partition): at.offset if at.offset >= 0 else None for at in found}
+
+    def end_offsets(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
+        """Return the offsets that the next records will get; may raise TransportUnavailable."""
+        ends = {}
+        for place in partitions:
+            marks = self._ask("end offsets", self._client.get_watermark_offsets, Position(*place), cached=False)
+            ends[place] = marks[1]
+        return ends
+
+    def partitions_of(self, topics: Collection[str]) -> set[TopicPartition]:
+        """Return the partitions of those topics that exist; may raise TransportUnavailable."""
+        places: set[TopicPartition] = set()
+        for topic in topics:
+            found = self._ask("partitions", self._client.list_topics, topic).topics[topic]
+            places |= {TopicPartition(topic, number) for number in found.partitions}
+        return places
+
+    def close(self) -> None:
+        """Give partitions back (`revoked` is called), commit what was stored, leave the group."""
+        self._client.close()
+
+    def _is_record(self, message: Message) -> bool:
+        error = message.error()
+        if error is None:
+            return True
+        if self._listener is None:
+            return False
+        if error.code() == KafkaError._PARTITION_EOF:
+            place = TopicPartition(str(message.topic()), int(message.partition() or 0))
+            self._listener.reached_end(place, int(message.offset() or 0))
+        else:
+            where = f" (topic {message.topic()})" if message.topic() else ""
+            self._listener.failed(name_of(error.code()), f"{error.str()}{where}")
+        return False
+
+    def _on_assign(self, client: Client, positions: list[Position]) -> None:
+        # Assigned here and not by the client afterwards, so that the listener can pause and seek at once.
+        if self._is_incremental:
+            client.incremental_assign(positions)
+        else:
+            client.assign(positions)
+        self._assigned |= (places := _places(positions))
+        self._changes += 1
+        if self._listener is not None and places:
+            self._listener.assigned(places)
+
+    def _on_revoke(self, _client: Client, positions: list[Position]) -> None:
+        # Still assigned while the listener runs: what it stores now is committed with the revocation.
+        places = _places(positions)
+        if self._listener is not None and places:
+            self._listener.revoked(places)
+        self._forget(places)
+
+    def _on_lost(self, _client: Client, positions: list[Position]) -> None:
+        # Forgotten first: another member may own them by now, and nothing may be stored.
+        places = _places(positions)
+        self._forget(places)
+        if self._listener is not None and places:
+            self._listener.lost(places)
+
+    def _forget(self, places: set[TopicPartition]) -> None:
+        self._assigned -= places
+        self._paused -= places
+        self._changes += 1
+
+    def _on_error(self, error: KafkaError) -> None:
+        if self._listener is not None:
+            self._listener.failed(name_of(error.code()), error.str())
+
+    def _ask(self, what: str, question: Callable[..., Any], /, *about: Any, **options: Any) -> Any:
+        try:
+            return question(*about, timeout=_ANSWER, **options)
+        except KafkaException as exc:
+            error = exc.args[0]
+            raise TransportUnavailable(
+                f"Kafka gave no {what} for group {self._group!r}: {name_of(error.code())} ({error.str()}). "
+                f"Check that the brokers in OPTIONS['bootstrap.servers'] can be reached, and the rights of this client."
+            ) from exc
+
+
+def _record(message: Message) -> Record:
+    kind, milliseconds = message.timestamp()
+    return Record(
+        topic=str(message.topic()),
+        partition=int(message.partition() or 0),
+        offset=int(message.offset() or 0),
+        key=message.key(),
+        value=message.value(),
+        headers=cast("Sequence[tuple[str, bytes | None]]", message.headers() or ()),
+        timestamp=None if kind == TIMESTAMP_NOT_AVAILABLE else datetime.fromtimestamp(milliseconds / 1000, UTC),
+    )
+
+
+def _positions(places: Iterable[TopicPartition]) -> list[Position]:
+    return [Position(*place) for place in places]
+
+
+def _places(positions: Iterable[Position]) -> set[TopicPartition]:
+    return {TopicPartition(position.topic, position.partition) for position in positions}
