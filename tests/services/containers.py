@@ -9,10 +9,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tests.services import run
 from tests.services.process import accepts_connections, free_port
 
 POSTGRES_IMAGE = os.environ.get("EVENTBUS_TEST_POSTGRES_IMAGE", "postgres:17")
 KAFKA_IMAGE = os.environ.get("EVENTBUS_TEST_KAFKA_IMAGE", "apache/kafka-native:4.1.1")
+
+
+def can_start(service: str) -> bool:
+    return run.may_come_from(service, "containers") and daemon_answers()
 
 
 @functools.cache

@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from tests.services.run import ServiceMissing, locked
+from tests.services.run import ServiceMissing, locked, may_come_from
 
 JAVA_MINIMUM = 17
 VERSION = os.environ.get("EVENTBUS_TEST_KAFKA_VERSION", "4.1.1")
@@ -31,7 +31,7 @@ def folder() -> Path:
 
 
 def are_obtainable() -> bool:
-    return bool(java()) and (folder().exists() or shutil.which("mvn") is not None)
+    return may_come_from("kafka", "jars") and bool(java()) and (folder().exists() or shutil.which("mvn") is not None)
 
 
 def missing() -> str:

@@ -48,7 +48,7 @@ def address() -> str:
 
 
 def is_available() -> bool:
-    return bool(os.environ.get(ADDRESS)) or jars.are_obtainable() or containers.daemon_answers()
+    return bool(os.environ.get(ADDRESS)) or jars.are_obtainable() or containers.can_start("kafka")
 
 
 def missing() -> str:
@@ -56,7 +56,7 @@ def missing() -> str:
 
 
 def start_shared() -> dict[str, str]:
-    if containers.daemon_answers():
+    if containers.can_start("kafka"):
         return containers.start_kafka()
     broker = KafkaBroker.create()
     broker.start()

