@@ -15,7 +15,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.functional import cached_property
 
-from ..bus import buses
+from django_eventbus.bus import buses
 
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[Any]

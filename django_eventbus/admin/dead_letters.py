@@ -7,17 +7,18 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from django.contrib import admin, messages
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import BadRequest, PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from ..delivery.replay import VerdictReport, discard, replay
-from ..models import DeadLetter, OperatorAction
-from ..models.dead_letter import DeadLetterStatus, unpack_headers
-from ..models.operator_action import OperatorActionKind
+from django_eventbus.delivery.replay import VerdictReport, discard, replay
+from django_eventbus.models import DeadLetter, OperatorAction
+from django_eventbus.models.dead_letter import DeadLetterStatus, unpack_headers
+from django_eventbus.models.operator_action import OperatorActionKind
+
 from .browsing import DATABASE, ReadOnlyAdmin, age, database_of, recent_values
 from .payload import PayloadAdmin, table_of, text_of
 
@@ -93,7 +94,9 @@ class DeadLetterAdmin(PayloadAdmin, ReadOnlyAdmin):
 
     def get_urls(self) -> list[URLPattern]:
         verdict = path(
-            "<path:object_id>/verdict/", self.admin_site.admin_view(self.verdict_view), name="eventbus_deadletter_verdict"
+            "<path:object_id>/verdict/",
+            self.admin_site.admin_view(self.verdict_view),
+            name="eventbus_deadletter_verdict",
         )
         return [verdict, *super().get_urls()]
 
@@ -112,8 +115,11 @@ class DeadLetterAdmin(PayloadAdmin, ReadOnlyAdmin):
     def verdict_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         if request.method != "POST":
             return HttpResponseNotAllowed(["POST"])
-        kind = OperatorActionKind(request.POST.get("verdict", ""))
-        self.decide(request, kind, [int(object_id)])
+        try:
+            kind, target = OperatorActionKind(request.POST.get("verdict", "")), int(object_id)
+        except ValueError as exc:
+            raise BadRequest(f"A verdict needs `verdict` ({', '.join(OperatorActionKind)}) and a dead letter.") from exc
+        self.decide(request, kind, [target])
         url = reverse("admin:eventbus_deadletter_change", args=[object_id])
         return HttpResponseRedirect(f"{url}?{DATABASE}={database_of(request)}")
 
@@ -121,12 +127,16 @@ class DeadLetterAdmin(PayloadAdmin, ReadOnlyAdmin):
         """Carry out one verdict and tell what became of it; raises PermissionDenied before anything is touched."""
         if not (self.has_view_permission(request) and self.may(request, kind)):
             raise PermissionDenied
+        try:
+            command_id = UUID(request.POST.get("command_id", ""))
+        except ValueError as exc:
+            raise BadRequest("A verdict needs the form's `command_id`, a UUID.") from exc
         report = VERDICTS[kind](
             ids,
             actor=request.user.get_username(),
             reason=request.POST.get("reason", ""),
             using=database_of(request),
-            command_id=UUID(request.POST["command_id"]),
+            command_id=command_id,
         )
         level = messages.SUCCESS if report.done else messages.WARNING
         self.message_user(request, f"{kind.label}: {report}", level)

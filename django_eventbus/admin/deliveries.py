@@ -7,9 +7,10 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from ..models import DeadLetter, InboxMessage, PartitionEpoch, RetryMessage
-from ..models.dead_letter import unpack_headers
-from ..models.outbox import HELD_UNTIL
+from django_eventbus.models import DeadLetter, InboxMessage, PartitionEpoch, RetryMessage
+from django_eventbus.models.dead_letter import unpack_headers
+from django_eventbus.models.outbox import HELD_UNTIL
+
 from .browsing import DATABASE, ReadOnlyAdmin, age, recent_values
 from .payload import PayloadAdmin, table_of, text_of
 
@@ -37,7 +38,9 @@ class InboxMessageAdmin(ReadOnlyAdmin):
         dead = DeadLetter.objects.using(using).filter(inbox_key=message.key).first()
         if dead is not None:
             url = reverse("admin:eventbus_deadletter_change", args=[dead.pk])
-            return format_html('<a href="{}?{}={}">{}</a>', url, DATABASE, using, f"dead letter {dead.pk}: {dead.status}")
+            return format_html(
+                '<a href="{}?{}={}">{}</a>', url, DATABASE, using, f"dead letter {dead.pk}: {dead.status}"
+            )
         waits = RetryMessage.objects.using(using).filter(pk=message.key).exists()
         return format_html("{}", "waits for another attempt" if waits else "handled")
 

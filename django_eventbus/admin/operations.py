@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from django.contrib import admin
 
-from ..models import ControlFlag, OperatorAction
+from django_eventbus.models import ControlFlag, OperatorAction
+
 from .browsing import ReadOnlyAdmin, recent_values
 
 

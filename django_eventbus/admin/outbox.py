@@ -8,9 +8,10 @@ from django.contrib import admin
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from ..events.envelope import split_headers
-from ..models import OutboxLane, OutboxMessage, ParkedMessage, SentMessage
-from ..models.outbox import HELD_UNTIL
+from django_eventbus.events.envelope import split_headers
+from django_eventbus.models import OutboxLane, OutboxMessage, ParkedMessage, SentMessage
+from django_eventbus.models.outbox import HELD_UNTIL
+
 from .browsing import ReadOnlyAdmin, age, recent_values
 from .payload import PayloadAdmin, table_of, text_of
 

@@ -66,7 +66,9 @@ def readable(payload: bytes) -> str:
     """Return JSON indented, other text as it is, anything else as escaped bytes; long content is cut and says so."""
     cut = payload[:SHOWN]
     try:
-        text = json.dumps(json.loads(payload), indent=2, ensure_ascii=False) if len(cut) == len(payload) else cut.decode()
+        text = (
+            json.dumps(json.loads(payload), indent=2, ensure_ascii=False) if len(cut) == len(payload) else cut.decode()
+        )
     except (ValueError, RecursionError):
         text = cut.decode(errors="backslashreplace")
     return text if len(cut) == len(payload) else f"{text}\n... cut at {SHOWN} of {len(payload)} bytes"

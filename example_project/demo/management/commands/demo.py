@@ -1,0 +1,115 @@
+"""Show the whole way of events on this machine: SQLite, an embedded broker, a relay, a consumer, one failure."""
+
+import json
+import os
+import secrets
+import subprocess
+import tempfile
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from demo.processes import Processes, free_port, wait_for_port
+
+
+class Command(BaseCommand):
+    """Run the shop as the processes that it has in production, and print what became of every event."""
+
+    help = "Place some hundred orders; every event travels through outbox, broker and inbox. Ends in under a minute."
+    requires_system_checks: list[str] = []  # the processes that it starts check themselves, with their own settings
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--orders", type=int, default=300)
+        parser.add_argument("--serve", action="store_true", help="go on with the admin open, to replay the dead letter")
+        parser.add_argument("--port", type=int, default=8000, help="port of the admin with --serve")
+
+    def handle(self, *, orders: int, serve: bool, port: int, **options: Any) -> None:
+        with tempfile.TemporaryDirectory(prefix="eventbus-demo-") as directory:
+            broker_port = free_port()
+            processes = Processes(environment(Path(directory), broker_port))
+            try:
+                self.show(processes, broker_port=broker_port, orders=orders, serve=serve, port=port)
+            except KeyboardInterrupt:
+                self.stdout.write("\nstopping")
+            except (RuntimeError, subprocess.CalledProcessError, TimeoutError) as error:
+                raise CommandError(str(error)) from error
+            finally:
+                processes.stop_all()
+
+    def show(self, processes: Processes, *, broker_port: int, orders: int, serve: bool, port: int) -> None:
+        self.stdout.write("creating the database (SQLite)")
+        processes.run("migrate", "--verbosity", "0")
+        self.stdout.write(f"starting the embedded broker on 127.0.0.1:{broker_port}")
+        processes.start("eventbus_broker", "--port", str(broker_port))
+        wait_for_port(broker_port)
+        self.stdout.write("starting manage.py drain_outbox and manage.py consume_events")
+        relay = processes.start("drain_outbox", "--json")
+        consumer = processes.start("consume_events", "--json")
+        shop = self.follow(processes, orders=orders)
+        if serve:
+            self.table(shop, sent=None, consumed=None)
+            self.serve(processes, port=port)
+        consumed = processes.stop(consumer)
+        sent = processes.stop(relay)
+        if not serve:
+            self.table(shop, sent=sent, consumed=consumed)
+
+    def follow(self, processes: Processes, *, orders: int) -> dict[str, Any]:
+        """Place the orders in a process of its own and pass its progress on; return its totals."""
+        shop = processes.start("demo_shop", "--orders", str(orders))
+        totals: dict[str, Any] = {}
+        assert shop.stdout is not None
+        for line in shop.stdout:
+            if line.startswith("{"):
+                totals = json.loads(line)
+            else:
+                self.stdout.write(line.rstrip())
+                processes.check()
+        if shop.wait():
+            raise RuntimeError("the shop could not settle; see its message above")
+        processes.running.remove(shop)
+        return totals
+
+    def table(self, shop: dict[str, Any], *, sent: dict[str, Any] | None, consumed: dict[str, Any] | None) -> None:
+        rows = [("orders placed", shop["orders"]), ("events published", shop["published"])]
+        rows += [("  of them published twice, on purpose", shop["repeated"])]
+        if sent is not None and consumed is not None:
+            rows += [("records sent", sent["sent"]), ("handler runs that succeeded", consumed["handled"])]
+            rows += [("duplicates dropped", consumed["duplicates"])]
+        rows += [("invoices", shop["invoices"]), ("parcels released", shop["parcels_released"])]
+        rows += [("dead letters", len(shop["dead_letters"]))]
+        self.stdout.write("")
+        for name, value in rows:
+            self.stdout.write(f"  {name:<38}{value:>8}")
+        for letter in shop["dead_letters"]:
+            self.stdout.write(
+                f"    {letter['handler']}: {letter['exception']}: {letter['message']} ({letter['attempts']} attempts)"
+            )
+
+    def serve(self, processes: Processes, *, port: int) -> None:
+        password = secrets.token_urlsafe(8)
+        processes.env["DJANGO_SUPERUSER_PASSWORD"] = password
+        processes.run("createsuperuser", "--noinput", "--username", "demo", "--email", "demo@example.com")
+        server = processes.start("runserver", "--noreload", f"127.0.0.1:{port}", listen=False)
+        wait_for_port(port)
+        site = f"http://127.0.0.1:{port}/admin"
+        self.stdout.write(f"""
+The admin is open: {site}/   user demo, password {password}
+  1. The dead letter: {site}/eventbus/deadletter/
+  2. The fix: {site}/billing/taxrate/add/ (country Atlantis, percent 10)
+  3. Replay it by its button, and see the invoice: {site}/billing/invoice/
+Ctrl-C ends everything.""")
+        server.wait()
+
+
+def environment(directory: Path, broker_port: int) -> dict[str, str]:
+    """Return this process's environment, with a database and a broker of the demo's own."""
+    return {
+        **os.environ,
+        "DATABASE_URL": f"sqlite:///{directory / 'shop.sqlite3'}",
+        "EVENTBUS_TRANSPORT": "kafka",
+        "EVENTBUS_OPTIONS_BOOTSTRAP_SERVERS": f"127.0.0.1:{broker_port}",
+        "PYTHONUNBUFFERED": "1",
+    }

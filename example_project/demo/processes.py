@@ -1,0 +1,82 @@
+"""How does the demo run the shop's commands as processes of their own, and end every one of them?"""
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+MANAGE = Path(__file__).resolve().parent.parent / "manage.py"
+PATIENCE = 20  # seconds that a process gets to finish what is in flight
+
+
+class Processes:
+    """Start `manage.py` commands with one environment and stop them in the reverse order."""
+
+    def __init__(self, env: Mapping[str, str]) -> None:
+        self.env = dict(env)
+        self.running: list[subprocess.Popen[str]] = []
+
+    def start(self, *arguments: str, listen: bool = True) -> "subprocess.Popen[str]":
+        """Start a command in a session of its own, so that Ctrl-C reaches the demo alone."""
+        process = subprocess.Popen(
+            [sys.executable, str(MANAGE), *arguments],
+            env=self.env,
+            stdout=subprocess.PIPE if listen else None,
+            text=True,
+            start_new_session=True,
+        )
+        self.running.append(process)
+        return process
+
+    def run(self, *arguments: str) -> None:
+        """Run a command to its end; raises CalledProcessError when it fails."""
+        process = self.start(*arguments, listen=False)
+        code = process.wait()
+        self.running.remove(process)
+        if code:
+            raise subprocess.CalledProcessError(code, arguments)
+
+    def stop(self, process: "subprocess.Popen[str]") -> dict[str, object]:
+        """End a command with SIGTERM and return the JSON object that it printed last."""
+        self.running.remove(process)
+        process.send_signal(signal.SIGTERM)
+        try:
+            output, _ = process.communicate(timeout=PATIENCE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
+        lines = [line for line in (output or "").splitlines() if line.startswith("{")]
+        return json.loads(lines[-1]) if lines else {}
+
+    def check(self) -> None:
+        """Raise RuntimeError if a command ended by itself."""
+        for process in self.running:
+            if process.poll():
+                raise RuntimeError(f"{' '.join(map(str, process.args[2:]))} ended with status {process.returncode}")
+
+    def stop_all(self) -> None:
+        for process in reversed(list(self.running)):
+            if process.poll() is None:
+                self.stop(process)
+
+
+def free_port() -> int:
+    """Return a loopback port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_for_port(port: int, *, patience: float = PATIENCE) -> None:
+    """Return once somebody listens on a loopback port; raises TimeoutError."""
+    deadline = time.monotonic() + patience
+    while time.monotonic() < deadline:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.05)
+    raise TimeoutError(f"nobody listens on 127.0.0.1:{port}")

@@ -1,0 +1,16 @@
+"""What the orders app tells others."""
+
+from decimal import Decimal
+from uuid import UUID
+
+from django_eventbus import event
+
+
+@event("shop.orders.order-placed", entity="order", key="order_id")
+class OrderPlaced:
+    """A customer has placed an order."""
+
+    order_id: UUID
+    customer: str
+    country: str
+    total: Decimal
