@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Mapping
 from functools import cache
 from typing import Any, get_type_hints
@@ -126,7 +127,7 @@ def _with_defaults(values: dict[str, Any]) -> dict[str, Any]:
 
 def default_service() -> str:
     """Name the service after the project package: the first segment of ROOT_URLCONF or of the settings module."""
-    modules = (getattr(settings, "ROOT_URLCONF", None), getattr(settings, "SETTINGS_MODULE", None))
+    modules = (getattr(settings, "ROOT_URLCONF", None), os.environ.get("DJANGO_SETTINGS_MODULE"))
     names = (service_name(module.partition(".")[0]) for module in modules if isinstance(module, str))
     return next(filter(None, names), "project")
 

@@ -27,7 +27,7 @@ def read(value: Any, kind: Any) -> Any:
     """Return the value as `kind` (a resolved annotation); raise Refused if it is something else."""
     origin, arguments = get_origin(kind), get_args(kind)
     if origin is Annotated:
-        return _limited(read(value, arguments[0]), arguments[1:])
+        return _limited(value, arguments[0], arguments[1:])
     if origin in (Union, UnionType):
         return _optional(value, arguments)
     if origin is Literal:
@@ -105,15 +105,18 @@ def _options(value: Any) -> dict[str, Any]:
     return dict(value)
 
 
-def _limited(value: Any, limits: tuple[Any, ...]) -> Any:
+def _limited(value: Any, kind: Any, limits: tuple[Any, ...]) -> Any:
+    words = _limited_words(kind, limits)
+    try:
+        value = read(value, kind)
+    except Refused:
+        raise Refused(words) from None
     for limit in limits:
         match limit:
-            case Between(low=low, high=high):
-                if value < low or (high is not None and value > high):
-                    raise Refused(_limited_words(type(value), limits))
-            case Matches(pattern=pattern):
-                if not re.fullmatch(pattern, value):
-                    raise Refused(_limited_words(type(value), limits))
+            case Between(low=low, high=high) if value < low or (high is not None and value > high):
+                raise Refused(words)
+            case Matches(pattern=pattern) if not re.fullmatch(pattern, value):
+                raise Refused(words)
     return value
 
 
