@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from datetime import date, datetime
 from decimal import Decimal
 from math import isfinite
 from typing import Any, get_type_hints
+from uuid import UUID
 
 import msgspec
 
@@ -16,15 +18,17 @@ JSON = "application/json"
 
 _encode = msgspec.json.Encoder().encode
 _REFUSED = (msgspec.MsgspecError, TypeError, ValueError, OverflowError, RecursionError)
+_FINITE = frozenset({type(None), str, int, bool, bytes, UUID, datetime, date})  # what needs no look inside
 
 
 class Codec:
     """Encode and decode one event class as JSON; the decoder is built when its names can be resolved."""
 
-    __slots__ = ("_cls", "_decoder")
+    __slots__ = ("_cls", "_decoder", "_names")
 
     def __init__(self, cls: type[Any]) -> None:
         self._cls = cls
+        self._names = tuple(field.name for field in dataclasses.fields(cls))
         self._decoder: msgspec.json.Decoder[Any] | None = None
 
     def compile_early(self) -> None:
@@ -52,8 +56,11 @@ class Codec:
         except _REFUSED as exc:
             raise self._invalid(event, exc) from exc
         # JSON has no NaN: msgspec writes null, which an optional float would silently read as None.
-        if (b"null" in data or b"NaN" in data or b"Infinity" in data) and (errors := _non_finite_fields(event)):
-            raise self._rejection(errors)
+        if b"null" in data or b"NaN" in data or b"Infinity" in data:
+            for name in self._names:
+                value = getattr(event, name)
+                if type(value) not in _FINITE and _holds_non_finite(value):
+                    raise self._rejection(_non_finite_fields(event))
         return data
 
     def decode(self, data: bytes | None) -> Any:
