@@ -27,6 +27,7 @@ class KafkaConsumer:
         self._assigned: set[TopicPartition] = set()
         self._paused: set[TopicPartition] = set()
         self._changes = 0  # rebalances seen
+        self._ends: dict[TopicPartition, int] = {}  # reached, not yet reported
         self._listener: AssignmentListener | None = None
         self._group = str(config["group.id"])
         strategy = str(config.get("partition.assignment.strategy", ""))
@@ -48,6 +49,7 @@ class KafkaConsumer:
 
     def poll(self, *, timeout: float, limit: int) -> list[Record]:
         """Return up to `limit` records, waiting at most `timeout` seconds for the first one."""
+        self._report_ends()  # the records before these ends were returned by the previous call
         changes = self._changes
         # consume() alone would wait for all `limit` records, and keep signal handlers waiting with it.
         first = self._client.poll(timeout)
@@ -57,7 +59,9 @@ class KafkaConsumer:
         records = [_record(message) for message in messages if self._is_record(message)]
         if changes != self._changes:
             # The first record may be older than a revocation that the second call served.
-            return [record for record in records if (record.topic, record.partition) in self._assigned]
+            records = [record for record in records if (record.topic, record.partition) in self._assigned]
+        if not records:
+            self._report_ends()
         return records
 
     def store(self, positions: Mapping[TopicPartition, int]) -> None:
@@ -75,6 +79,7 @@ class KafkaConsumer:
         """Continue an assigned partition at `offset`; a partition no longer assigned is ignored."""
         if partition not in self._assigned:
             return
+        self._ends.pop(partition, None)
         position = Position(*partition, offset)
         try:
             self._client.seek(position)
@@ -134,11 +139,17 @@ class KafkaConsumer:
             return False
         if error.code() == KafkaError._PARTITION_EOF:
             place = TopicPartition(str(message.topic()), int(message.partition() or 0))
-            self._listener.reached_end(place, int(message.offset() or 0))
+            self._ends[place] = int(message.offset() or 0)
         else:
             where = f" (topic {message.topic()})" if message.topic() else ""
             self._listener.failed(name_of(error.code()), f"{error.str()}{where}")
         return False
+
+    def _report_ends(self) -> None:
+        ends, self._ends = self._ends, {}
+        for place, offset in ends.items():
+            if self._listener is not None and place in self._assigned:
+                self._listener.reached_end(place, offset)
 
     def _on_assign(self, client: Client, positions: list[Position]) -> None:
         # Assigned here and not by the client afterwards, so that the listener can pause and seek at once.
