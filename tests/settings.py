@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from pathlib import Path
 from typing import Any
 
 from tests.services import databases
@@ -54,7 +53,7 @@ def unstarted_databases() -> dict[str, Any]:
     if databases.postgres_is_default():
         entry = databases.on_postgres("postgresql://")
     else:
-        entry = databases.on_sqlite(Path("eventbus-tests.sqlite3"))
+        entry = databases.on_sqlite(":memory:")
     return {"default": entry, "other": dict(entry)}
 
 

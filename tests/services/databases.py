@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Any
 
 CHOICE = "EVENTBUS_TEST_DATABASE"
@@ -29,6 +28,6 @@ def on_postgres(url: str, name: str | None = None) -> dict[str, Any]:
     return {"ENGINE": "django.db.backends.postgresql", "NAME": name or database, **fields, "OPTIONS": parameters}
 
 
-def on_sqlite(path: Path) -> dict[str, Any]:
+def on_sqlite(name: str) -> dict[str, Any]:
     options = {"transaction_mode": "IMMEDIATE", "timeout": 20, "init_command": "PRAGMA journal_mode=WAL;"}
-    return {"ENGINE": "django.db.backends.sqlite3", "NAME": str(path), "OPTIONS": options}
+    return {"ENGINE": "django.db.backends.sqlite3", "NAME": name, "OPTIONS": options}

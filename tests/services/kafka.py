@@ -36,6 +36,8 @@ PROPERTIES = {
     "group.consumer.session.timeout.ms": "6000",
     "group.consumer.min.heartbeat.interval.ms": "500",
     "group.consumer.heartbeat.interval.ms": "1000",
+    "broker.session.timeout.ms": "3000",  # so long a broker that was killed waits before it may register again
+    "broker.heartbeat.interval.ms": "500",
     "log.cleaner.dedupe.buffer.size": "4194304",
 }
 
