@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -30,15 +29,11 @@ TRACE_HEADERS = ("traceparent", "tracestate", "baggage")
 RESERVED_HEADERS = frozenset({CONTENT_TYPE, *TRACE_HEADERS})
 
 _encode = msgspec.json.Encoder().encode
+_REQUIRED = frozenset({"specversion", "id", "type", "source"})
 _OWN_FIELDS = frozenset({
     "specversion", "id", "type", "source", "time", "subject", "dataschema", "datacontenttype", "eventversion",
     "correlationid", "causationid", "tenantid", "traceparent", "tracestate",
 })  # fmt: skip
-
-_FREE_TEXT = (
-    "message_id", "source", "subject", "dataschema", "correlation_id", "causation_id", "tenant_id",
-    "traceparent", "tracestate", "baggage",
-)  # fmt: skip
 
 
 class RecordLike(Protocol):
@@ -60,27 +55,28 @@ class RecordLike(Protocol):
 
 def to_headers(envelope: Envelope) -> list[tuple[str, str]]:
     """Return the headers of binary mode, in their fixed order; raise EventInvalid for text that none may carry."""
-    _require_legal(envelope)
-    headers = [(PREFIX + name, value) for name, value in _attributes(envelope)]
+    headers = _attribute_headers(envelope)
     headers += _trace_headers(envelope)
     headers.append((CONTENT_TYPE, envelope.content_type))
     headers += envelope.headers
+    _require_legal(headers)
     return headers
 
 
 def to_structured(envelope: Envelope) -> tuple[list[tuple[str, str]], bytes]:
     """Return headers and value of structured mode; JSON data is embedded byte by byte."""
-    _require_legal(envelope)
-    body: dict[str, object] = dict(_attributes(envelope))
-    body |= {name.removeprefix(PREFIX): value for name, value in envelope.headers if name.startswith(PREFIX)}
+    attributes = _attribute_headers(envelope) + [pair for pair in envelope.headers if pair[0].startswith(PREFIX)]
+    own = [pair for pair in envelope.headers if not pair[0].startswith(PREFIX)]
+    headers = [*_trace_headers(envelope), (CONTENT_TYPE, STRUCTURED_JSON), *own]
+    _require_legal(attributes + headers)
+    body: dict[str, object] = {name.removeprefix(PREFIX): value for name, value in attributes}
     body["datacontenttype"] = envelope.content_type
     if envelope.data is not None:
         if is_json(envelope.content_type):
             body["data"] = msgspec.Raw(envelope.data)
         else:
             body["data_base64"] = envelope.data  # msgspec writes bytes as base64
-    own = [(name, value) for name, value in envelope.headers if not name.startswith(PREFIX)]
-    return [*_trace_headers(envelope), (CONTENT_TYPE, STRUCTURED_JSON), *own], _encode(body)
+    return headers, _encode(body)
 
 
 def from_record(record: RecordLike, *, received_at: datetime | None = None) -> Envelope:
@@ -89,7 +85,7 @@ def from_record(record: RecordLike, *, received_at: datetime | None = None) -> E
     Nothing missing is made up. A tombstone without headers is no CloudEvent: look at `record.value` first.
     Unknown extensions are kept in `headers` as `ce_<name>`, before the sender's own headers.
     """
-    parts = _split(record.headers)
+    parts = _Parts(record.headers)
     if is_structured(parts.content_type):
         attributes, data = read_structured(record.value, content_type=parts.content_type or "")
     else:
@@ -97,7 +93,7 @@ def from_record(record: RecordLike, *, received_at: datetime | None = None) -> E
     _require_valid(attributes)
     get = attributes.get
     time = get("time")
-    extensions = ((PREFIX + name, value) for name, value in attributes.items() if name not in _OWN_FIELDS)
+    extensions = [(PREFIX + name, attributes[name]) for name in attributes if name not in _OWN_FIELDS]
     return Envelope(
         message_id=attributes["id"],
         event_name=attributes["type"],
@@ -138,36 +134,43 @@ def check_headers(headers: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
     return tuple(headers.items())
 
 
-def _attributes(envelope: Envelope) -> list[tuple[str, str]]:
-    found = [
-        ("specversion", SPECVERSION),
-        ("id", envelope.message_id),
-        ("type", envelope.event_name),
-        ("source", envelope.source),
+def _attribute_headers(envelope: Envelope) -> list[tuple[str, str]]:
+    message_id, moment = envelope.message_id, envelope.published_at
+    headers = [
+        ("ce_specversion", SPECVERSION),
+        ("ce_id", message_id),
+        ("ce_type", envelope.event_name),
+        ("ce_source", envelope.source),
     ]
-    if envelope.published_at is not None:
-        found.append(("time", _rfc3339(envelope.published_at)))
-    if envelope.subject:
-        found.append(("subject", envelope.subject))
-    if envelope.dataschema:
-        found.append(("dataschema", envelope.dataschema))
-    if envelope.event_version:
-        found.append(("eventversion", envelope.event_version))
-    found.append(("correlationid", envelope.correlation_id or envelope.message_id))
-    if envelope.causation_id:
-        found.append(("causationid", envelope.causation_id))
-    if envelope.tenant_id:
-        found.append(("tenantid", envelope.tenant_id))
-    if envelope.traceparent:
-        found.append(("traceparent", envelope.traceparent))
-    if envelope.tracestate:
-        found.append(("tracestate", envelope.tracestate))
-    return found
+    if moment is not None:
+        headers.append(("ce_time", _rfc3339(moment)))
+    if subject := envelope.subject:
+        headers.append(("ce_subject", subject))
+    if dataschema := envelope.dataschema:
+        headers.append(("ce_dataschema", dataschema))
+    if version := envelope.event_version:
+        headers.append(("ce_eventversion", version))
+    headers.append(("ce_correlationid", envelope.correlation_id or message_id))
+    if causation_id := envelope.causation_id:
+        headers.append(("ce_causationid", causation_id))
+    if tenant_id := envelope.tenant_id:
+        headers.append(("ce_tenantid", tenant_id))
+    if traceparent := envelope.traceparent:
+        headers.append(("ce_traceparent", traceparent))
+    if tracestate := envelope.tracestate:
+        headers.append(("ce_tracestate", tracestate))
+    return headers
 
 
 def _trace_headers(envelope: Envelope) -> list[tuple[str, str]]:
-    values = envelope.traceparent, envelope.tracestate, envelope.baggage
-    return [(name, value) for name, value in zip(TRACE_HEADERS, values, strict=True) if value]
+    headers = []
+    if traceparent := envelope.traceparent:
+        headers.append(("traceparent", traceparent))
+    if tracestate := envelope.tracestate:
+        headers.append(("tracestate", tracestate))
+    if baggage := envelope.baggage:
+        headers.append(("baggage", baggage))
+    return headers
 
 
 def _rfc3339(moment: datetime) -> str:
@@ -175,43 +178,39 @@ def _rfc3339(moment: datetime) -> str:
     return utc.isoformat()[:-6] + "Z"
 
 
-def _require_legal(envelope: Envelope) -> None:
-    values = [getattr(envelope, name) for name in _FREE_TEXT]
-    if "".join([value for value in values if value]).isprintable():
+def _require_legal(headers: list[tuple[str, str]]) -> None:
+    if "".join([value for _, value in headers]).isprintable():
         return
     errors = tuple(
-        f"{name}: a control character or lone surrogate"
-        for name, value in zip(_FREE_TEXT, values, strict=True)
-        if value and not is_legal_text(value)
+        f"{name.removeprefix(PREFIX)}: a control character or lone surrogate"
+        for name, value in headers
+        if not is_legal_text(value)
     )
     if errors:
-        raise EventInvalid(f"{envelope.event_name} cannot travel: {'; '.join(errors)}", errors=errors)
+        raise EventInvalid(f"The event cannot travel: {'; '.join(errors)}", errors=errors)
 
 
-@dataclass(slots=True)
 class _Parts:
-    """Headers of one record, sorted by their meaning."""
+    """Sort the headers of one record by their meaning."""
 
-    content_type: str | None = None
-    attributes: list[tuple[str, bytes | None]] = field(default_factory=list)
-    trace: dict[str, str] = field(default_factory=dict)
-    own: list[tuple[str, str]] = field(default_factory=list)
+    __slots__ = ("attributes", "content_type", "own", "trace")
 
-
-def _split(headers: Sequence[tuple[str, bytes | None]]) -> _Parts:
-    parts = _Parts()
-    for name, value in headers:
-        if name.startswith(PREFIX):
-            parts.attributes.append((name[3:], value))
-        elif name in TRACE_HEADERS:
-            parts.trace.setdefault(name, _readable(value))
-        elif name.lower() == CONTENT_TYPE:
-            if parts.content_type is not None:
-                raise Undecodable(UndecodableReason.DUPLICATE_HEADER, f"{CONTENT_TYPE} is there twice")
-            parts.content_type = _readable(value)
-        else:
-            parts.own.append((escape_illegal(name), _readable(value)))
-    return parts
+    def __init__(self, headers: Iterable[tuple[str, bytes | None]]) -> None:
+        self.content_type: str | None = None
+        self.attributes: list[tuple[str, bytes | None]] = []
+        self.trace: dict[str, str] = {}
+        self.own: list[tuple[str, str]] = []
+        for name, value in headers:
+            if name.startswith(PREFIX):
+                self.attributes.append((name[3:], value))
+            elif name in TRACE_HEADERS:
+                self.trace.setdefault(name, _readable(value))
+            elif name.lower() == CONTENT_TYPE:
+                if self.content_type is not None:
+                    raise Undecodable(UndecodableReason.DUPLICATE_HEADER, f"{CONTENT_TYPE} is there twice")
+                self.content_type = _readable(value)
+            else:
+                self.own.append((escape_illegal(name), _readable(value)))
 
 
 def _read_binary(parts: _Parts) -> dict[str, str]:
@@ -219,24 +218,24 @@ def _read_binary(parts: _Parts) -> dict[str, str]:
         raise Undecodable(UndecodableReason.NOT_CLOUDEVENT, "no ce_ header and no CloudEvents content-type")
     attributes: dict[str, str] = {}
     for name, value in parts.attributes:
-        require_name(name)
         if name in attributes:
             raise Undecodable(UndecodableReason.DUPLICATE_HEADER, f"{PREFIX}{name} is there twice")
+        if name not in _OWN_FIELDS:
+            require_name(name)
         try:
-            text = (value or b"").decode()
+            text = attributes[name] = value.decode() if value else ""
         except UnicodeDecodeError as exc:
             raise Undecodable(UndecodableReason.BAD_ENCODING, f"{PREFIX}{name} is not UTF-8") from exc
-        require_value(name, text)
-        attributes[name] = text
+        if not text or not text.isprintable():
+            require_value(name, text)
     if parts.content_type:
         attributes["datacontenttype"] = parts.content_type
     return attributes
 
 
 def _require_valid(attributes: Mapping[str, str]) -> None:
-    for name in ("specversion", "id", "type", "source"):
-        if name not in attributes:
-            raise Undecodable(UndecodableReason.MISSING_ATTRIBUTE, f"{name} is missing")
+    if missing := _REQUIRED - attributes.keys():
+        raise Undecodable(UndecodableReason.MISSING_ATTRIBUTE, f"missing: {', '.join(sorted(missing))}")
     if attributes["specversion"] != SPECVERSION:
         raise Undecodable(UndecodableReason.BAD_SPECVERSION, f"{attributes['specversion']!r:.40} instead of '1.0'")
     require_uri_reference("source", attributes["source"])
@@ -245,4 +244,4 @@ def _require_valid(attributes: Mapping[str, str]) -> None:
 
 
 def _readable(value: bytes | None) -> str:
-    return escape_illegal((value or b"").decode(errors="backslashreplace"))
+    return escape_illegal(value.decode(errors="backslashreplace")) if value else ""
