@@ -1,0 +1,253 @@
+"""Which functions handle which events?"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import threading
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import timedelta
+from difflib import get_close_matches
+from typing import Any, ClassVar, Protocol, TypedDict, TypeVar, Unpack, overload
+
+from django.apps import apps
+
+from django_eventbus.conf import BusConfig
+from django_eventbus.events.registry import events as known_events
+from django_eventbus.exceptions import ContractError, NotAnEvent
+
+from .context import MessageContext
+from .groups import HandlerGroup, form_groups
+from .handler import AfterDeadLetter, DedupeKey, Handler, read_function
+from .retry import RetryPolicy
+
+__all__ = ["Event", "Handler", "HandlerGroup", "HandlerRegistry", "groups_of", "handler", "handlers"]
+
+_NAME = re.compile(r"[!-~]+")
+
+
+class Event(Protocol):
+    """Be anything that `@event` made, for type checkers."""
+
+    __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[Any]]]
+
+
+Published = Event | Iterable[Event] | None
+A = TypeVar("A", bound=Event)
+B = TypeVar("B", bound=Event)
+C = TypeVar("C", bound=Event)
+E = TypeVar("E")
+R = TypeVar("R", bound=Published | Awaitable[Published])
+
+
+class Handles(Protocol[E]):
+    """Decorate a function that takes one event; the function stays what it is."""
+
+    @overload
+    def __call__(self, function: Callable[[E], R], /) -> Callable[[E], R]: ...
+    @overload
+    def __call__(self, function: Callable[[E, MessageContext], R], /) -> Callable[[E, MessageContext], R]: ...
+
+
+class HandlesBatch(Protocol[E]):
+    """Decorate a function that takes a list of events."""
+
+    @overload
+    def __call__(self, function: Callable[[list[E]], R], /) -> Callable[[list[E]], R]: ...
+    @overload
+    def __call__(
+        self, function: Callable[[list[E], list[MessageContext]], R], /
+    ) -> Callable[[list[E], list[MessageContext]], R]: ...
+
+
+class Options(TypedDict, total=False):
+    """The parameters of `@handler` beside the events and `batch`."""
+
+    name: str | None  # else `<app_label>.<function>`; stored, so it must not change without `aliases`
+    aliases: tuple[str, ...]  # former names, the oldest first
+    retry: RetryPolicy | None  # else the bus's RETRY
+    ordered: bool  # True: later messages of a key wait while one is retried
+    on_dead_letter: AfterDeadLetter  # whether later messages of a key go on, or wait for an operator's verdict
+    atomic: bool  # False: runs outside of a transaction, at least once
+    using: str | None  # database alias; else the bus's DATABASE
+    timeout: float | timedelta | None  # a run that takes longer has failed and is rolled back
+    idempotent: bool  # True: writes no inbox row, and may run again for the same event
+    dedupe_key: DedupeKey | None  # event -> value: events of equal value are one
+    versions: Iterable[int | str] | None  # take these versions only
+
+
+class HandlerRegistry:
+    """Know every handler by its names. Filled while modules are imported, then read."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()  # protects _by_name while it is checked and extended
+        self._by_name: dict[str, Handler] = {}  # names and aliases
+
+    def register(self, new: Handler) -> None:
+        """Add a handler; a function that was imported again replaces itself. Raise ContractError for a name in use."""
+        with self._lock:
+            for name in new.names:
+                holder = self._by_name.get(name)
+                if holder is not None and _place(holder) != _place(new):
+                    raise ContractError(
+                        f"{_where(new)}: the name {name!r} belongs to {_where(holder)}. Give one of them a name=."
+                    )
+            self._by_name = {n: h for n, h in self._by_name.items() if _place(h) != _place(new)}
+            self._by_name.update(dict.fromkeys(new.names, new))
+
+    def all(self) -> tuple[Handler, ...]:
+        """Return every handler, in order of declaration."""
+        return tuple(dict.fromkeys(self._by_name.values()))
+
+    def find(self, name: str) -> Handler | None:
+        """Return the handler of this name or former name."""
+        return self._by_name.get(name)
+
+    @contextmanager
+    def isolated(self) -> Iterator[HandlerRegistry]:
+        """Forget, at the end of the block, what was registered inside it. For tests; not for several threads."""
+        saved = dict(self._by_name)
+        try:
+            yield self
+        finally:
+            with self._lock:
+                self._by_name = saved
+
+
+handlers = HandlerRegistry()
+
+
+def groups_of(config: BusConfig) -> Mapping[str, HandlerGroup]:
+    """Return the consumer groups of a bus by name, made of every handler that is declared now."""
+    return form_groups(handlers.all(), config)
+
+
+@overload
+def handler(a: type[A], /, *, batch: None = None, **options: Unpack[Options]) -> Handles[A]: ...
+@overload
+def handler(a: type[A], b: type[B], /, *, batch: None = None, **options: Unpack[Options]) -> Handles[A | B]: ...
+@overload
+def handler(
+    a: type[A], b: type[B], c: type[C], /, *, batch: None = None, **options: Unpack[Options]
+) -> Handles[A | B | C]: ...
+@overload
+def handler(a: type[A], /, *, batch: int, **options: Unpack[Options]) -> HandlesBatch[A]: ...
+@overload
+def handler(a: type[A], b: type[B], /, *, batch: int, **options: Unpack[Options]) -> HandlesBatch[A | B]: ...
+@overload
+def handler(
+    *events: type[Event], batch: int | None = None, **options: Unpack[Options]
+) -> Callable[[Callable[..., R]], Callable[..., R]]: ...
+def handler(*events: type[Any], batch: int | None = None, **options: Unpack[Options]) -> Any:
+    """Declare a function that handles events, as `(event)` or `(event, context)`; it stays a plain callable.
+
+    With `batch=` it takes lists. What it returns (an event, several, or None) is published in its transaction. Raises
+    ContractError for what can be seen at once; `manage.py check` finds the rest.
+    """
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        handlers.register(_declare(function, events, batch, options))
+        return function
+
+    return decorate
+
+
+def _declare(
+    function: Callable[..., Any], events: tuple[type[Any], ...], batch: int | None, options: Options
+) -> Handler:
+    shown = getattr(function, "__qualname__", repr(function))
+    _require_events(shown, events)
+    _require_options(shown, batch, options)
+    call = read_function(function)
+    app = _app_label(function)
+    name = options.get("name") or _default_name(function, app)
+    versions = options.get("versions")
+    return Handler(
+        name=_legal(shown, name),
+        function=function,
+        events=events,
+        app_label=app,
+        aliases=tuple(_legal(shown, alias) for alias in options.get("aliases", ())),
+        retry=options.get("retry"),
+        ordered=options.get("ordered", True),
+        on_dead_letter=options.get("on_dead_letter", "continue"),
+        is_atomic=options.get("atomic", True),
+        using=options.get("using"),
+        batch=batch,
+        timeout=_as_timedelta(options.get("timeout")),
+        is_idempotent=options.get("idempotent", False),
+        dedupe_key=options.get("dedupe_key"),
+        versions=None if versions is None else frozenset(map(str, versions)),
+        takes_context=call.takes_context,
+        is_async=call.is_async,
+    )
+
+
+def _require_events(shown: str, events: tuple[Any, ...]) -> None:
+    if not events:
+        raise ContractError(f"@handler() on {shown} names no event. Write @handler(OrderPlaced).")
+    for cls in events:
+        if not isinstance(cls, type):
+            raise ContractError(f"@handler on {getattr(cls, '__qualname__', cls)!s}: write @handler(OrderPlaced).")
+        try:
+            known_events.contract_of(cls)
+        except NotAnEvent as exc:
+            raise ContractError(f"@handler({cls.__qualname__}) on {shown}: {exc}") from exc
+
+
+def _require_options(shown: str, batch: int | None, options: Options) -> None:
+    for unknown in options.keys() - Options.__annotations__.keys():
+        likely = get_close_matches(unknown, Options.__annotations__, n=1)
+        hint = f" Did you mean {likely[0]!r}?" if likely else ""
+        raise ContractError(f"{shown}: {unknown!r} is no parameter of @handler.{hint}")
+    for field in ("aliases", "versions"):
+        if isinstance(options.get(field), str):
+            raise ContractError(f"{shown}: {field}={options.get(field)!r} is one text; give a tuple of them.")
+    after, timeout = options.get("on_dead_letter", "continue"), _as_timedelta(options.get("timeout"))
+    if after not in {"continue", "hold_key"}:
+        raise ContractError(f"{shown}: on_dead_letter={after!r}; give 'continue' or 'hold_key'.")
+    if after == "hold_key" and not options.get("ordered", True):
+        raise ContractError(f"{shown}: on_dead_letter='hold_key' holds an order that ordered=False gives up.")
+    if options.get("idempotent") and options.get("dedupe_key") is not None:
+        raise ContractError(f"{shown}: idempotent=True writes no inbox row, so dedupe_key= can find nothing in it.")
+    if batch is not None and (isinstance(batch, bool) or batch < 1):
+        raise ContractError(f"{shown}: batch={batch!r}; give the most events of one run, such as batch=500.")
+    if timeout is not None and timeout <= timedelta():
+        raise ContractError(f"{shown}: timeout={options.get('timeout')!r}; give seconds above 0, or None.")
+
+
+def _as_timedelta(seconds: float | timedelta | None) -> timedelta | None:
+    return seconds if seconds is None or isinstance(seconds, timedelta) else timedelta(seconds=seconds)
+
+
+def _app_label(function: Callable[..., Any]) -> str | None:
+    if not apps.apps_ready:
+        raise ContractError(
+            f"{function!r}: handlers can be declared once Django's apps are loaded. Move it to the app's handlers.py, "
+            "which is imported then."
+        )
+    app = apps.get_containing_app_config(function.__module__)
+    return None if app is None else app.label
+
+
+def _default_name(function: Callable[..., Any], app_label: str | None) -> str:
+    shown = getattr(function, "__name__", "")
+    if app_label is None or not shown.isidentifier():
+        raise ContractError(f"{function!r}: only a named function of an installed app has a default name. Give name=.")
+    return f"{app_label}.{shown}"
+
+
+def _legal(shown: str, name: object) -> str:
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise ContractError(f"{shown}: {name!r} is no handler name. Write letters, digits, '.', '_' or '-'.")
+    return name
+
+
+def _place(declared: Handler) -> tuple[object, ...]:
+    code = getattr(declared.function, "__code__", None)
+    return (declared.function,) if code is None else (code.co_filename, code.co_firstlineno, code.co_qualname)
+
+
+def _where(declared: Handler) -> str:
+    return f"{declared.function.__module__}.{getattr(declared.function, '__qualname__', declared.name)}"
