@@ -11,9 +11,7 @@ _NOT_NAME = re.compile(r"[^a-z0-9]+")
 def short_environment(name: str) -> str:
     """Shorten an environment as topics carry it: Development -> dev, Production -> prod, Test -> test."""
     lower = name.lower()
-    if lower == "development":
-        return "dev"
-    return lower if len(lower) < 5 else lower[:4]
+    return "dev" if lower == "development" else lower[:4]
 
 
 def service_name(package: str) -> str:

@@ -44,7 +44,7 @@ class MessageMeters:
         )
 
     def connect(self) -> None:
-        """Become the one instance that listens."""
+        """Listen, unless an earlier instance does: two would count everything twice."""
         receivers: dict[Signal, Callable[..., None]] = {
             signals.event_published: self._published,
             signals.message_sent: self._sent,
@@ -53,7 +53,6 @@ class MessageMeters:
             signals.message_dead_lettered: self._dead_lettered,
         }
         for signal, receiver in receivers.items():
-            signal.disconnect(dispatch_uid=__name__)
             signal.connect(receiver, weak=False, dispatch_uid=__name__)
 
     def _published(self, *, envelope: Message, **details: Any) -> None:
