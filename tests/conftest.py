@@ -22,13 +22,13 @@ run_is_ours = pytest.StashKey[bool]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.stash[run_is_ours] = run.begin()
     unknown = REQUIRED - {"postgres", "kafka"}
     if unknown:
         raise pytest.UsageError(f"EVENTBUS_TEST_REQUIRE names {', '.join(sorted(unknown))}; known are postgres, kafka")
     for name in sorted(REQUIRED):
         if reason := missing(name):
             raise pytest.UsageError(f"EVENTBUS_TEST_REQUIRE names {name}, but {reason}")
+    config.stash[run_is_ours] = run.begin()
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

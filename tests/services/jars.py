@@ -62,7 +62,7 @@ def fetched() -> Path:
         raise ServiceMissing(missing())
     target = folder()
     target.parent.mkdir(parents=True, exist_ok=True)
-    with locked(target.with_suffix(".lock")):
+    with locked(target.with_name(f"{target.name}.lock")):
         if not target.exists():
             fetch(target)
     return target
