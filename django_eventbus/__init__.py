@@ -1,1 +1,79 @@
-"""Publish events in the transaction that caused them; apply the effects of each handler once."""
+"""Publish events in the transaction that caused them; have each handler apply their effects once."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .bus import apublish, apublish_many, buses, publish, publish_many
+    from .delivery.context import MessageContext
+    from .delivery.registry import handler
+    from .delivery.retry import RetryPolicy
+    from .events.contract import AwareDatetime, PartitionKey, event, external_event
+    from .events.registry import upcaster
+    from .exceptions import (
+        ConfigurationError,
+        ContractError,
+        EventBusError,
+        EventInvalid,
+        EventTooLarge,
+        NotAnEvent,
+        NotPublishable,
+        Reject,
+        RetryAfter,
+        TransactionRequired,
+    )
+    from .outbox.context import current_context, message_context
+
+__all__ = [
+    "AwareDatetime",
+    "ConfigurationError",
+    "ContractError",
+    "EventBusError",
+    "EventInvalid",
+    "EventTooLarge",
+    "MessageContext",
+    "NotAnEvent",
+    "NotPublishable",
+    "PartitionKey",
+    "Reject",
+    "RetryAfter",
+    "RetryPolicy",
+    "TransactionRequired",
+    "apublish",
+    "apublish_many",
+    "buses",
+    "current_context",
+    "event",
+    "external_event",
+    "handler",
+    "message_context",
+    "publish",
+    "publish_many",
+    "upcaster",
+]
+
+# Loaded on first use: importing the package must work before settings and apps are ready.
+_HOMES = {
+    "bus": ("apublish", "apublish_many", "buses", "publish", "publish_many"),
+    "delivery.context": ("MessageContext",),
+    "delivery.registry": ("handler",),
+    "delivery.retry": ("RetryPolicy",),
+    "events.contract": ("AwareDatetime", "PartitionKey", "event", "external_event"),
+    "events.registry": ("upcaster",),
+    "outbox.context": ("current_context", "message_context"),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> object:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value: object = getattr(import_module(f".{_HOME_OF.get(name, 'exceptions')}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

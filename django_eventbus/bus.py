@@ -1,0 +1,141 @@
+"""Which buses does this project have, and how are their parts put together?"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import Any, Unpack, cast
+from uuid import UUID
+
+from asgiref.sync import sync_to_async
+from django.conf import settings
+from django.core.signals import setting_changed
+from django.utils.module_loading import import_string
+
+from .conf import BusConfig, load
+from .exceptions import ConfigurationError
+from .outbox import publisher
+from .outbox.publisher import PublishOptions
+from .transports.base import Transport
+
+DEFAULT = "default"
+
+
+class Options(PublishOptions, total=False):
+    """What every form of publish takes besides events."""
+
+    bus: str | None  # alias in EVENTBUS; None: default
+
+
+class Bus:
+    """Be one entry of EVENTBUS; its parts are built when they are asked for, and contact nobody until used."""
+
+    def __init__(self, config: BusConfig) -> None:
+        self.config = config
+
+    @cached_property
+    def transport(self) -> Transport:
+        try:
+            factory = import_string(self.config.transport)
+        except ImportError as exc:
+            raise ConfigurationError(
+                f"EVENTBUS[{self.config.alias!r}]['TRANSPORT']: {self.config.transport!r} cannot be imported ({exc})."
+            ) from exc
+        return cast("Transport", factory(self.config))
+
+
+class Buses:
+    """Hold the buses of this process; `_lock` protects `_by_alias`, which is None until someone asks."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._by_alias: Mapping[str, Bus] | None = None
+
+    def __getitem__(self, alias: str) -> Bus:
+        found = self._loaded()
+        try:
+            return found[alias]
+        except KeyError:
+            raise ConfigurationError(
+                f"Bus {alias!r} is not in EVENTBUS; known are {', '.join(map(repr, found))}."
+            ) from None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._loaded())
+
+    def __len__(self) -> int:
+        return len(self._loaded())
+
+    def values(self) -> tuple[Bus, ...]:
+        """Return the buses in the order of the setting."""
+        return tuple(self._loaded().values())
+
+    def databases(self) -> tuple[str, ...]:
+        """Return the aliases that hold an outbox, without repetition."""
+        return tuple(dict.fromkeys(bus.config.database for bus in self.values()))
+
+    def clear(self) -> None:
+        """Forget everything: the settings changed, or this is a forked child, which can't use its parent's clients."""
+        self._lock = threading.Lock()
+        self._by_alias = None
+
+    def _loaded(self) -> Mapping[str, Bus]:
+        found = self._by_alias
+        if found is None:
+            with self._lock:
+                if self._by_alias is None:
+                    configs = load(getattr(settings, "EVENTBUS", None))
+                    self._by_alias = {alias: Bus(config) for alias, config in configs.items()}
+                found = self._by_alias
+        return found
+
+
+def publish(event: object, **options: Unpack[Options]) -> UUID:
+    """Write an event into the outbox; it is sent if, and only if, the caller's transaction commits. Returns its id.
+
+    Must run inside `transaction.atomic()` on the bus's database; call it after the change that it tells of. Raises
+    TransactionRequired, NotAnEvent, NotPublishable, EventInvalid or EventTooLarge, all before anything is written.
+    """
+    return publisher.publish(_config(options), (event,), **_own(options))[0]
+
+
+def publish_many(events: Sequence[object], **options: Unpack[Options]) -> list[UUID]:
+    """Write events, in their order, with one INSERT; all or none. Returns their ids."""
+    return publisher.publish(_config(options), events, **_own(options))
+
+
+async def apublish(event: object, **options: Unpack[Options]) -> UUID:
+    """Publish from a coroutine: in an async handler's transaction, elsewhere in one of its own.
+
+    `atomic()` is synchronous, so a change made in a coroutine cannot commit together with this event: change and
+    publish in one synchronous function, called through `sync_to_async`.
+    """
+    return (await apublish_many((event,), **options))[0]
+
+
+async def apublish_many(events: Sequence[object], **options: Unpack[Options]) -> list[UUID]:
+    """Publish several events from a coroutine; see `apublish`."""
+    publish_here = sync_to_async(publisher.publish_in_own_transaction, thread_sensitive=True)
+    return await publish_here(_config(options), events, **_own(options))
+
+
+def _config(options: Options) -> BusConfig:
+    return buses[options.get("bus") or DEFAULT].config
+
+
+def _own(options: Options) -> PublishOptions:
+    own = dict(options)
+    own.pop("bus", None)
+    return cast("PublishOptions", own)
+
+
+def _rebuild(*, setting: str, **_: Any) -> None:
+    if setting in {"EVENTBUS", "DEBUG", "ROOT_URLCONF"}:
+        buses.clear()
+
+
+buses = Buses()
+os.register_at_fork(after_in_child=buses.clear)
+setting_changed.connect(_rebuild, dispatch_uid=__name__)
