@@ -16,6 +16,8 @@ from django.db.models.functions import Now
 from django_eventbus.events.envelope import split_headers
 
 from .inbox import FOREIGN
+from .outbox import HELD_UNTIL
+from .retry import RetryMessage, Verdict
 
 OutboundTable = Literal["eventbus_outbox", "eventbus_outbox_parked"]
 
@@ -35,6 +37,20 @@ SELECT 'out', 'dead', 'refused_by_broker', %s, '', '', event_name, %s, %s, %s, %
     payload, %s, '', '', 1, 1, created_at
 FROM {table} WHERE id = %s
 """
+
+# The old position puts the message back in its place in the key's order. A head that its lane held is not inserted
+# again: the owner of the partition finds the verdict on it.
+REVIVE = """
+INSERT INTO eventbus_retry (key, partition_id, lane, position, handler, topic, message_id, event_name, record_key,
+    headers, payload, attempts, available_at, verdict, dead_letter_id, error_type, error_message)
+SELECT inbox_key, partition_id, lane, position, handler, topic, message_id, event_name, key, headers, payload, 0, {now},
+    'replay', id, '', ''
+FROM eventbus_dead_letter WHERE id IN ({ids})
+ON CONFLICT (key) DO UPDATE SET verdict = 'replay', attempts = 0, available_at = excluded.available_at,
+    dead_letter_id = excluded.dead_letter_id
+"""
+
+NOW = {"postgresql": "STATEMENT_TIMESTAMP()", "sqlite": "STRFTIME('%%Y-%%m-%%d %%H:%%M:%%f', 'NOW')"}
 
 _headers_type = msgspec.msgpack.Decoder(list[tuple[str, bytes | None]])
 
@@ -114,7 +130,7 @@ class DeadLetterQuerySet(models.QuerySet["DeadLetter"]):
         connection = connections[self.db]
         columns = [_field(f.name) for f in fields(NewDeadLetter)]
         places = f"('in', 'dead', 1, {', '.join(['%s'] * len(columns))})"
-        names = ", ".join(column.column for column in columns)
+        names = ", ".join(str(column.column) for column in columns)
         sql = (
             f"INSERT INTO eventbus_dead_letter (direction, status, times_dead, {names}) "  # noqa: S608
             f"VALUES {', '.join([places] * len(letters))} {DIES_AGAIN} RETURNING inbox_key, id"
@@ -123,6 +139,27 @@ class DeadLetterQuerySet(models.QuerySet["DeadLetter"]):
         with connection.cursor() as cursor:
             cursor.execute(sql, values)
             return {_as_uuid(key): number for key, number in cursor.fetchall()}
+
+    def lock_dead(self, ids: Iterable[int]) -> list[DeadLetter]:
+        """Lock those of these rows that are dead, and return them without bytes; must run inside atomic."""
+        dead = self.filter(id__in=list(ids), status=DeadLetterStatus.DEAD).order_by("id")
+        return list(dead.select_for_update().defer("headers", "payload", "traceback"))
+
+    def revive(self, ids: Sequence[int]) -> None:
+        """Queue inbound dead letters at their old places; must run inside atomic, after `lock_dead`."""
+        if not ids:
+            return
+        connection = connections[self.db]
+        sql = REVIVE.format(now=NOW[connection.vendor], ids=", ".join(["%s"] * len(ids)))
+        with connection.cursor() as cursor:
+            cursor.execute(sql, ids)
+        self.filter(id__in=ids).update(status=DeadLetterStatus.REPLAYING)
+
+    def release_held(self, letters: Iterable[DeadLetter], *, verdict: Verdict) -> None:
+        """Set a verdict on the heads that lanes hold for these dead letters; their owner carries it out."""
+        keys = [letter.inbox_key for letter in letters if letter.inbox_key is not None]
+        held = RetryMessage.objects.using(self.db).filter(key__in=keys, available_at=HELD_UNTIL)
+        held.update(verdict=verdict, available_at=Now())
 
     def mark_replayed(self, ids: Iterable[int]) -> int:
         """Say that replays succeeded; called by the owner of the partition in the transaction of their effects."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from uuid import uuid4
+from collections.abc import Iterable
+from uuid import UUID, uuid4
 
 from django.db import models
 from django.db.models.functions import Now
@@ -11,6 +12,22 @@ from django.db.models.functions import Now
 class OperatorActionKind(models.TextChoices):
     REPLAY = "replay", "replay"
     DISCARD = "discard", "discard"
+
+
+class OperatorActionQuerySet(models.QuerySet["OperatorAction"]):
+    def already_taken(self, command_id: UUID, dead_letter_ids: Iterable[int]) -> set[int]:
+        """Return the dead letters on which this command has acted: a form that is sent twice acts once."""
+        acted = self.filter(command_id=command_id, dead_letter_id__in=list(dead_letter_ids))
+        return set(acted.values_list("dead_letter_id", flat=True))
+
+    def record(
+        self, kind: OperatorActionKind, dead_letter_ids: Iterable[int], *, command_id: UUID, actor: str, reason: str
+    ) -> None:
+        """Write down an act on each dead letter, in the transaction of the act."""
+        self.bulk_create(
+            OperatorAction(kind=kind, dead_letter_id=number, command_id=command_id, actor=actor, reason=reason)
+            for number in dead_letter_ids
+        )
 
 
 class OperatorAction(models.Model):
@@ -23,6 +40,8 @@ class OperatorAction(models.Model):
     actor = models.TextField()  # username, or "command line: <os user>"
     reason = models.TextField(blank=True, default="")
     acted_at = models.DateTimeField(db_default=Now())
+
+    objects = OperatorActionQuerySet.as_manager()
 
     class Meta:
         db_table = "eventbus_operator_action"
