@@ -54,6 +54,8 @@ def pytest_report_header() -> str:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     for name in ("postgres", "kafka"):
+        if service := run.started(name):
+            terminalreporter.write_line(f"service {name}: from {service.get('source', 'nowhere')}")
         if reason := missing(name):
             terminalreporter.write_line(f"SKIPPED SERVICE {name}: {reason}", red=True, bold=True)
 
