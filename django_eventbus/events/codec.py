@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import date, datetime
 from decimal import Decimal
 from math import isfinite
@@ -60,7 +60,7 @@ class Codec:
             for name in self._names:
                 value = getattr(event, name)
                 if type(value) not in _FINITE and _holds_non_finite(value):
-                    raise self._rejection(_non_finite_fields(event))
+                    raise self._invalid(event, name)
         return data
 
     def decode(self, data: bytes | None) -> Any:
@@ -75,11 +75,8 @@ class Codec:
         except Exception as exc:  # __post_init__ may raise anything; unclassified, it would crash the loop
             raise undecodable(exc) from exc
 
-    def _invalid(self, event: object, cause: Exception) -> EventInvalid:
-        errors = _field_errors(event) + _non_finite_fields(event)
-        return self._rejection(errors or (str(cause),))
-
-    def _rejection(self, errors: tuple[str, ...]) -> EventInvalid:
+    def _invalid(self, event: object, cause: object) -> EventInvalid:
+        errors = tuple(_field_errors(event)) or (str(cause),)
         return EventInvalid(f"{self._cls.__qualname__} is not valid: {'; '.join(errors)}", errors=errors)
 
 
@@ -107,23 +104,17 @@ def is_json(content_type: str) -> bool:
     return bool(kind) and (subtype == "json" or subtype.endswith("+json"))
 
 
-def _field_errors(event: object) -> tuple[str, ...]:
+def _field_errors(event: object) -> Iterator[str]:
     hints = get_type_hints(type(event), include_extras=True)
-    errors = []
     for field in dataclasses.fields(event):  # type: ignore[arg-type]
+        value = getattr(event, field.name)
         try:
-            msgspec.json.decode(_encode(getattr(event, field.name)), type=hints[field.name])
+            msgspec.json.decode(_encode(value), type=hints[field.name])
         except _REFUSED as exc:
-            errors.append(f"{field.name}: {exc}")
-    return tuple(errors)
-
-
-def _non_finite_fields(event: object) -> tuple[str, ...]:
-    return tuple(
-        f"{field.name}: JSON has no NaN and no Infinity"
-        for field in dataclasses.fields(event)  # type: ignore[arg-type]
-        if _holds_non_finite(getattr(event, field.name))
-    )
+            yield f"{field.name}: {exc}"
+        else:
+            if _holds_non_finite(value):
+                yield f"{field.name}: JSON has no NaN and no Infinity"
 
 
 def _holds_non_finite(value: object) -> bool:

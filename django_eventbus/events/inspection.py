@@ -6,7 +6,7 @@ import dataclasses
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from datetime import date, datetime, time
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints, is_typeddict
+from typing import Annotated, Any, ClassVar, Literal, get_args, get_origin, get_type_hints, is_typeddict
 
 import msgspec
 from django.db.models import Model
@@ -170,15 +170,16 @@ def _resolvable_leaves(cls: type[Any]) -> list[tuple[str, Any, tuple[Any, ...]]]
 
 def _leaves(cls: type[Any]) -> Iterator[tuple[str, Any, tuple[Any, ...]]]:
     """Yield (field of the event, type without parameters, metadata) for all that its fields may hold."""
-    for name, hint in get_type_hints(cls, include_extras=True).items():
-        yield from ((name, leaf, metadata) for leaf, metadata in _parts(hint, (), seen={cls}))
+    hints = get_type_hints(cls, include_extras=True)
+    for field in dataclasses.fields(cls):
+        yield from ((field.name, leaf, metadata) for leaf, metadata in _parts(hints[field.name], (), seen={cls}))
 
 
 def _parts(hint: Any, metadata: tuple[Any, ...], *, seen: set[Any]) -> Iterator[tuple[Any, tuple[Any, ...]]]:
     origin = get_origin(hint)
     if origin is Annotated:
         yield from _parts(hint.__origin__, (*metadata, *hint.__metadata__), seen=seen)
-    elif origin is Literal:
+    elif origin in (Literal, ClassVar):
         return
     elif origin is not None:
         for argument in get_args(hint):

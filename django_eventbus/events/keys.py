@@ -76,6 +76,14 @@ class EventKey:
         names_of_fields = {field.name for field in dataclasses.fields(self._cls)}
         return next(((name,) for name in fallback if name in names_of_fields), ())
 
+    def describe(self, rule: KeyRule) -> str:
+        """Say in words where the key comes from."""
+        if names := self.field_names(rule.partition_key_fields):
+            return "|".join(names)
+        if callable(self._declared):
+            return f"{getattr(self._declared, '__qualname__', repr(self._declared))}(event)"
+        return "partition_key()" if self._method() else "event id"
+
     def _compile(self, rule: KeyRule) -> KeyFunction | None:
         if names := self.field_names(rule.partition_key_fields):
             return _text_of(attrgetter(*names), escape=rule.escape_keys)

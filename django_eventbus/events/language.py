@@ -8,23 +8,23 @@ from .naming import to_kebab
 
 _WIRE_NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*(\.[a-z0-9]+(-[a-z0-9]+)*)+")
 _PRIMITIVES = frozenset({
-    "str", "string", "int", "integer", "float", "number", "decimal", "bool", "boolean", "bytes", "uuid", "guid", "date",
-    "datetime", "time", "timestamp", "dict", "list", "object", "any", "id",
+    "str", "string", "int", "integer", "float", "number", "decimal", "bool", "boolean", "bytes", "uuid", "guid",
+    "date", "datetime", "time", "timestamp", "dict", "list", "object", "any", "id",
 })  # fmt: skip
 _VERBS = frozenset({
     "accept", "activate", "add", "allocate", "approve", "archive", "assign", "book", "calculate", "cancel", "capture",
     "change", "charge", "check", "clean", "close", "complete", "confirm", "create", "deactivate", "debit", "delete",
-    "deliver", "disable", "do", "enable", "execute", "expire", "fulfil", "fulfill", "generate", "get", "handle", "import",
-    "increase", "invite", "issue", "make", "mark", "notify", "open", "order", "pay", "place", "process", "publish",
-    "receive", "refund", "register", "reject", "release", "remove", "rename", "replace", "request", "reserve", "reset",
-    "resend", "retry", "return", "run", "schedule", "send", "set", "ship", "start", "stop", "submit", "sync", "update",
-    "upload", "validate", "verify",
+    "deliver", "disable", "do", "enable", "execute", "expire", "fulfil", "fulfill", "generate", "get", "handle",
+    "import", "increase", "invite", "issue", "make", "mark", "notify", "open", "order", "pay", "place", "process",
+    "publish", "receive", "refund", "register", "reject", "release", "remove", "rename", "replace", "request",
+    "reserve", "reset", "resend", "retry", "return", "run", "schedule", "send", "set", "ship", "start", "stop",
+    "submit", "sync", "update", "upload", "validate", "verify",
 })  # fmt: skip
 _PARTICIPLES = frozenset({
     "begun", "bought", "broken", "built", "chosen", "cut", "done", "drawn", "fallen", "fed", "felt", "found", "given",
-    "gone", "grown", "heard", "held", "hidden", "hit", "kept", "known", "left", "lent", "lost", "made", "met", "overdue",
-    "paid", "put", "read", "reset", "risen", "run", "seen", "sent", "set", "shut", "sold", "spent", "split", "stolen",
-    "sunk", "taken", "told", "thrown", "undone", "won", "written",
+    "gone", "grown", "heard", "held", "hidden", "hit", "kept", "known", "left", "lent", "lost", "made", "met",
+    "overdue", "paid", "put", "read", "reset", "risen", "run", "seen", "sent", "set", "shut", "sold", "spent",
+    "split", "stolen", "sunk", "taken", "told", "thrown", "undone", "won", "written",
 })  # fmt: skip
 
 

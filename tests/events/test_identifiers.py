@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import multiprocessing
+import time
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+from multiprocessing.connection import Connection
+from uuid import RFC_4122, UUID
+
+from django_eventbus.events.identifiers import MonotonicUuid7, uuid7
+
+
+def test_an_id_is_a_uuid7_of_now() -> None:
+    before = time.time_ns() // 1_000_000
+
+    made = uuid7()
+
+    assert (made.version, made.variant) == (7, RFC_4122)
+    assert before <= made.int >> 80 <= time.time_ns() // 1_000_000 + 1
+
+
+def test_ids_rise_strictly() -> None:
+    made = MonotonicUuid7()
+
+    ids = [made() for _ in range(20_000)]
+
+    assert all(earlier < later for earlier, later in pairwise(ids))
+
+
+def test_ids_rise_while_the_clock_goes_back() -> None:
+    clock = iter([5_000_000_000, 4_000_000_000, 3_000_000_000, 5_000_000_001])
+    made = MonotonicUuid7(clock=lambda: next(clock))
+
+    ids = [made() for _ in range(4)]
+
+    assert ids == sorted(set(ids))
+    assert {found.int >> 80 for found in ids} == {5_000}
+
+
+def test_threads_never_share_an_id() -> None:
+    made = MonotonicUuid7()
+
+    with ThreadPoolExecutor(8) as pool:
+        batches = list(pool.map(lambda _: [made() for _ in range(2_000)], range(8)))
+
+    assert len({found for batch in batches for found in batch}) == 16_000
+
+
+def test_a_forked_child_makes_ids_of_its_own() -> None:
+    context = multiprocessing.get_context("fork")
+    pipes = [context.Pipe(duplex=False) for _ in range(3)]
+    uuid7()
+
+    children = [context.Process(target=_send_ids, args=(sender,)) for _, sender in pipes]
+    for child in children:
+        child.start()
+    received: list[UUID] = [found for receiver, _ in pipes for found in receiver.recv()]
+    for child in children:
+        child.join()
+
+    own = [uuid7() for _ in range(2_000)]
+    counters = [found.int >> 32 for found in (*received, *own)]
+    assert len(set(counters)) == len(counters)
+
+
+def _send_ids(sender: Connection) -> None:
+    sender.send([uuid7() for _ in range(2_000)])
