@@ -30,8 +30,10 @@ def test_mypy_finds_exactly_the_expected_errors_without_a_plugin(cases: str, tmp
 @pytest.mark.parametrize("cases", CASES)
 def test_pyright_finds_exactly_the_expected_errors(cases: str, tmp_path: Path) -> None:
     pytest.importorskip("pyright")
+    copy = tmp_path / Path(cases).name
+    copy.write_text((ROOT / cases).read_text())
     config = {
-        "include": [str(ROOT / cases)],
+        "include": [copy.name],  # pyright ignores absolute paths here, and then finds nothing to complain of
         "extraPaths": [str(ROOT)],
         "typeCheckingMode": "strict",
         "enableTypeIgnoreComments": False,
