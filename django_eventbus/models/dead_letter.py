@@ -119,7 +119,37 @@ class NewDeadLetter:
     first_failed_at: datetime | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """Say which dead letters an operator means; what is None does not narrow."""
+
+    bus: str
+    handler: str | None = None
+    event: str | None = None
+    exception: str | None = None  # class, with or without its module
+    since: datetime | None = None  # died at this time or later
+
+
 class DeadLetterQuerySet(models.QuerySet["DeadLetter"]):
+    def dead(self, chosen: Selection) -> DeadLetterQuerySet:
+        """Return the selected ones that are dead, the oldest first."""
+        found = self.filter(bus=chosen.bus, status=DeadLetterStatus.DEAD)
+        if chosen.handler is not None:
+            found = found.filter(handler=chosen.handler)
+        if chosen.event is not None:
+            found = found.filter(event_name=chosen.event)
+        if chosen.exception is not None:
+            by_class = models.Q(exception_type__endswith=f".{chosen.exception}")
+            found = found.filter(models.Q(exception_type=chosen.exception) | by_class)
+        if chosen.since is not None:
+            found = found.filter(failed_at__gte=chosen.since)
+        return found.order_by("id")
+
+    def by_cause(self) -> list[tuple[str, str, int]]:
+        """Count them by handler and exception, the most frequent first."""
+        causes = self.order_by().values_list("handler", "exception_type").annotate(count=models.Count("id"))
+        return list(causes.order_by("-count", "handler", "exception_type"))
+
     def bury(self, letters: Sequence[NewDeadLetter]) -> dict[UUID, int]:
         """Insert dead letters in the caller's transaction and return their ids by inbox key.
 

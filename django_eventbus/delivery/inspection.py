@@ -1,0 +1,111 @@
+"""Which declarations of handlers are wrong, as far as only a loaded project can show?"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from datetime import timedelta
+
+from django.apps import apps
+from django.conf import settings
+
+from django_eventbus.conf import KAFKA_TRANSPORT, BusConfig
+from django_eventbus.events.inspection import Problem
+from django_eventbus.events.registry import events
+from django_eventbus.exceptions import ConfigurationError
+
+from .groups import group_name, retired_handlers
+from .handler import Handler
+
+BROKER_RETENTION = timedelta(days=7)  # Kafka's default; a redelivery after the inbox forgot would be handled again
+
+_USUAL_NAME = re.compile(r"[a-z][a-z0-9_-]*(\.[A-Za-z0-9_-]+)+")
+
+
+def find_problems(handlers: Iterable[Handler], configs: Iterable[BusConfig]) -> list[Problem]:
+    """Return every problem of these handlers on these buses; needs ready apps."""
+    known, buses = list(handlers), list(configs)
+    found = [problem for handler in known for rule in _RULES for problem in rule(handler)]
+    found += [problem for config in buses for rule in _BUS_RULES for problem in rule(known, config)]
+    found += _retired(known)
+    return list(dict.fromkeys(found))
+
+
+def _alias(handler: Handler) -> Iterator[Problem]:
+    if handler.using is not None and handler.using not in settings.DATABASES:
+        yield Problem(
+            id="E060",
+            message=f"Handler {handler.name}: using={handler.using!r} is no alias in DATABASES.",
+            hint=f"Known are {', '.join(map(repr, settings.DATABASES))}.",
+        )
+
+
+def _versions(handler: Handler) -> Iterator[Problem]:
+    for version in sorted(handler.versions or ()):
+        names = {events.contract_of(cls).name for cls in handler.events}
+        if not any(handler.event_class(name, version) for name in names):
+            yield Problem(
+                id="E061",
+                message=f"Handler {handler.name}: versions= lists {version!r}, which none of its events can be.",
+                hint="Correct the version, or register an @upcaster that leads from it to the handler's class.",
+            )
+
+
+def _name(handler: Handler) -> Iterator[Problem]:
+    if not _USUAL_NAME.fullmatch(handler.name):
+        yield Problem(
+            id="W060",
+            message=f"Handler {handler.name}: the name is stored with every message, and is not '<app>.<function>'.",
+            hint="Choose such a name now; later it needs aliases=.",
+        )
+
+
+def _group(handlers: list[Handler], config: BusConfig) -> Iterator[Problem]:
+    for handler in handlers:
+        try:
+            group_name(handler, config)
+        except ConfigurationError as exc:
+            yield Problem(id="E062", message=str(exc), hint="Give a text, or leave it out to use the bus's GROUP.")
+
+
+def _timeout(handlers: list[Handler], config: BusConfig) -> Iterator[Problem]:
+    for handler in handlers:
+        if handler.timeout is not None and handler.timeout > config.consumer.grace:
+            yield Problem(
+                id="W061",
+                message=f"Handler {handler.name}: its timeout of {handler.timeout} is longer than "
+                f"EVENTBUS[{config.alias!r}]['CONSUMER']['GRACE'] ({config.consumer.grace}).",
+                hint="A successor waits for the longer of the two: raise GRACE, or shorten the timeout.",
+            )
+
+
+def _retention(handlers: list[Handler], config: BusConfig) -> Iterator[Problem]:
+    if handlers and config.transport == KAFKA_TRANSPORT and config.inbox.retention < BROKER_RETENTION:
+        yield Problem(
+            id="W062",
+            message=f"EVENTBUS[{config.alias!r}]['INBOX']['RETENTION'] is {config.inbox.retention}: a broker that "
+            "keeps records longer (Kafka: 7 days by default) can deliver again what the inbox has forgotten.",
+            hint="Make it longer than the retention of every topic.",
+        )
+
+
+def _retired(handlers: list[Handler]) -> Iterator[Problem]:
+    for app in apps.get_app_configs():
+        if isinstance(getattr(app, "eventbus_retired_handlers", ()), str):
+            yield Problem(
+                id="E063",
+                message=f"AppConfig {app.label!r}: eventbus_retired_handlers is one text, so each letter is a name.",
+                hint="Give a tuple of handler names.",
+            )
+            return
+    declared = {name: handler for handler in handlers for name in handler.names}
+    for name in sorted(retired_handlers() & declared.keys()):
+        yield Problem(
+            id="E064",
+            message=f"Handler {declared[name].name}: {name!r} is declared retired in eventbus_retired_handlers.",
+            hint="Remove the handler, or the line that retires it: its waiting messages would become dead letters.",
+        )
+
+
+_RULES: tuple[Callable[[Handler], Iterator[Problem]], ...] = (_alias, _versions, _name)
+_BUS_RULES: tuple[Callable[[list[Handler], BusConfig], Iterator[Problem]], ...] = (_group, _timeout, _retention)
