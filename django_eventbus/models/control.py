@@ -19,6 +19,12 @@ SELECT pg_notify('eventbus_outbox_' || id, '') FROM eventbus_control WHERE bus =
 _numbers: dict[tuple[str, str], int] = {}  # (database alias, bus alias); only rows known to be committed
 
 
+def bus_number(bus: str, using: str) -> int:
+    """Return the number of a bus in a database; joins the caller's transaction. See `ControlQuerySet.bus_number`."""
+    known = _numbers.get((using, bus))
+    return ControlFlag.objects.using(using).bus_number(bus) if known is None else known
+
+
 class ControlScope(models.TextChoices):
     BUS = "bus", "bus"
 

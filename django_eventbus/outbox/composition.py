@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from uuid import UUID
 
 from django_eventbus import telemetry
 from django_eventbus.conf import BusConfig
-from django_eventbus.events.cloudevents import to_headers, to_structured
+from django_eventbus.events.cloudevents import check_headers, to_headers, to_structured
 from django_eventbus.events.contract import EventContract
 from django_eventbus.events.envelope import Envelope, join_headers
 from django_eventbus.events.identifiers import uuid7
@@ -18,94 +18,141 @@ from django_eventbus.events.naming import topic_of
 from django_eventbus.events.registry import events
 from django_eventbus.exceptions import EventInvalid, EventTooLarge, NotAnEvent, NotPublishable
 from django_eventbus.models.outbox import NewMessage
+from django_eventbus.signals import event_published
+from django_eventbus.telemetry.context import is_tracing
 
-from .context import PublishContext
+from .context import current_context
 
 UNTRACED = telemetry.TraceContext()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Composer:
-    """Hold what all events of one publish call share."""
+    """Make the messages of one publish call; every refusal is raised here, before anything is written."""
 
-    config: BusConfig
-    bus: int  # its number in the outbox
-    context: PublishContext
-    published_at: datetime
-    key: object = None  # instead of the event's own
-    headers: tuple[tuple[str, str], ...] = ()  # the user's own, checked
+    __slots__ = ("_bus", "_config", "_context", "_headers", "_key", "_parts", "_published_at")
 
-    def compose(self, event: object, *, event_id: UUID | None) -> tuple[NewMessage, Envelope]:
-        """Validate and serialise one event; every refusal is raised here, before anything is written."""
+    def __init__(self, config: BusConfig, *, bus: int, key: object, headers: Mapping[str, str] | None) -> None:
+        self._config = config
+        self._bus = bus
+        self._key = key
+        self._context = context = current_context()
+        own = {**context.headers, **headers} if headers else context.headers
+        self._headers = check_headers(own) if own else ()
+        self._published_at = datetime.now(UTC)
+        self._parts: dict[EventContract, list[str]] = {}
+
+    def compose(self, event: object, *, event_id: UUID | None) -> tuple[NewMessage, Envelope | None]:
+        """Validate and serialise one event; the envelope is made only where someone listens to `event_published`."""
         contract = publishable_contract(event)
-        message_id = event_id or uuid7()
-        text_id = str(message_id)
-        correlation_id = self.context.correlation_id or text_id
-        topic = topic_of(contract, self.config)
+        identity = event_id or uuid7()
+        text_id = str(identity)
+        topic = topic_of(contract, self._config)
         data = contract.codec.encode(event)
-        key = self._key(contract, event, text_id)
+        key = self._key_of(contract, event, text_id)
+        envelope = None
+        parts = self._parts.get(contract) or self._plain_parts(contract, topic, text_id)
+        if parts:
+            headers = text_id.join(parts)
+        else:
+            envelope = self._traced(contract, event, topic, text_id, key=key, data=data)
+            headers, data = self._written(envelope)
+        self._refuse_too_large(contract, len(data) + len(headers.encode()) + len(key))
+        message = NewMessage(
+            event_id=identity,
+            bus=self._bus,
+            # Without a key there is no order to keep: such events spread over all relays.
+            shard=shard_of(key or identity.bytes),
+            topic=topic,
+            key=key or None,
+            headers=headers,
+            payload=data,
+            event_name=contract.name,
+        )
+        return message, envelope
+
+    def _plain_parts(self, contract: EventContract, topic: str, text_id: str) -> list[str]:
+        """Return what stands between the ids in the headers of all events of this class; empty where more differs."""
+        if contract.subject is not None or self._config.content_mode != "binary":
+            return []
+        if is_tracing() or event_published.has_listeners(contract.cls):
+            return []
+        envelope = self._envelope(contract, topic, text_id, trace=telemetry.capture() or UNTRACED)
+        parts = self._parts[contract] = join_headers(to_headers(envelope)).split(text_id)
+        return parts
+
+    def _traced(
+        self, contract: EventContract, event: object, topic: str, text_id: str, *, key: bytes, data: bytes
+    ) -> Envelope:
         with telemetry.publishing(
             topic,
             event_name=contract.name,
             event_version=contract.version,
             message_id=text_id,
-            correlation_id=correlation_id,
-            system=telemetry.system_of(self.config),
-        ) as found:
-            trace = found or UNTRACED
-            envelope = Envelope(
-                message_id=text_id,
-                event_name=contract.name,
-                event_version=contract.version,
-                source=self.config.source,
-                topic=topic,
-                key=key or None,
-                data=data,
-                published_at=self.published_at,
-                subject=None if contract.subject is None else contract.subject(event),
-                correlation_id=correlation_id,
-                causation_id=self.context.causation_id,
-                tenant_id=self.context.tenant_id,
-                traceparent=trace.traceparent,
-                tracestate=trace.tracestate,
-                baggage=trace.baggage,
-                headers=self.headers,
+            correlation_id=self._context.correlation_id or text_id,
+            system=telemetry.system_of(self._config),
+        ) as trace:
+            subject = None if contract.subject is None else contract.subject(event)
+            return self._envelope(
+                contract, topic, text_id, trace=trace or UNTRACED, subject=subject, key=key or None, data=data
             )
-        return self._message(envelope, message_id), envelope
 
-    def _message(self, envelope: Envelope, event_id: UUID) -> NewMessage:
-        data = envelope.data or b""
-        if self.config.content_mode == "structured":
+    def _envelope(
+        self,
+        contract: EventContract,
+        topic: str,
+        text_id: str,
+        *,
+        trace: telemetry.TraceContext,
+        subject: str | None = None,
+        key: bytes | None = None,
+        data: bytes | None = None,
+    ) -> Envelope:
+        return Envelope(
+            message_id=text_id,
+            event_name=contract.name,
+            event_version=contract.version,
+            source=self._config.source,
+            topic=topic,
+            key=key,
+            data=data,
+            published_at=self._published_at,
+            subject=subject,
+            correlation_id=self._context.correlation_id or text_id,
+            causation_id=self._context.causation_id,
+            tenant_id=self._context.tenant_id,
+            traceparent=trace.traceparent,
+            tracestate=trace.tracestate,
+            baggage=trace.baggage,
+            headers=self._headers,
+        )
+
+    def _written(self, envelope: Envelope) -> tuple[str, bytes]:
+        if self._config.content_mode == "structured":
             pairs, data = to_structured(envelope)
-        else:
-            pairs = to_headers(envelope)
-        headers = join_headers(pairs)
-        refuse_too_large(
-            self.config, envelope, len(data) + len(headers.encode("utf-8", "replace")) + len(envelope.key or b"")
-        )
-        return NewMessage(
-            event_id=event_id,
-            bus=self.bus,
-            # Without a key there is no order to keep: such events spread over all relays.
-            shard=shard_of(envelope.key or event_id.bytes),
-            topic=envelope.topic,
-            key=envelope.key,
-            headers=headers,
-            payload=data,
-            event_name=envelope.event_name,
-        )
+            return join_headers(pairs), data
+        return join_headers(to_headers(envelope)), envelope.data or b""
 
-    def _key(self, contract: EventContract, event: object, text_id: str) -> bytes:
+    def _key_of(self, contract: EventContract, event: object, text_id: str) -> bytes:
+        given = self._key
         try:
-            text = contract.key(event, self.config) if self.key is None else self._given_key()
+            if given is None:
+                text = contract.key(event, self._config)
+            else:
+                parts = given if isinstance(given, tuple) else None
+                text = key_text(given) if parts is None else join_key(parts, escape=self._config.escape_keys)
             return (text_id if text is None else text).encode()
         except (TypeError, ValueError) as exc:
-            raise _invalid(contract.label, f"key: {exc}") from exc
+            error = f"key: {exc}"
+            raise EventInvalid(f"{contract.label} is not valid: {error}", errors=(error,)) from exc
 
-    def _given_key(self) -> str:
-        if isinstance(self.key, tuple):
-            return join_key(self.key, escape=self.config.escape_keys)
-        return key_text(self.key)
+    def _refuse_too_large(self, contract: EventContract, size: int) -> None:
+        limit = self._config.outbox.max_event_bytes
+        if size > limit:
+            raise EventTooLarge(
+                f"{contract.label} has {size} bytes with its headers and key, more than "
+                f"EVENTBUS[{self._config.alias!r}]['OUTBOX']['MAX_EVENT_BYTES'] = {limit}. "
+                "Store the large part elsewhere and publish a reference to it."
+            )
 
 
 def publishable_contract(event: object) -> EventContract:
@@ -119,22 +166,7 @@ def publishable_contract(event: object) -> EventContract:
             "If this service owns it, declare it with @event."
         )
     if contract.deprecated is not None:
-        # 5: composition, compose, the publisher, the bus, and then who called publish().
+        # 5: this function, compose, the publisher, the bus, and then who called publish().
         message = f"{contract.label} is deprecated: {contract.deprecated}"
         warnings.warn(message, DeprecationWarning, stacklevel=5)
     return contract
-
-
-def refuse_too_large(config: BusConfig, envelope: Envelope, size: int) -> None:
-    """Raise EventTooLarge where payload, headers and key exceed the bus's limit."""
-    limit = config.outbox.max_event_bytes
-    if size > limit:
-        raise EventTooLarge(
-            f"{envelope.event_name} has {size} bytes, more than "
-            f"EVENTBUS[{config.alias!r}]['OUTBOX']['MAX_EVENT_BYTES'] = {limit}. "
-            "Store the large part elsewhere and publish a reference to it."
-        )
-
-
-def _invalid(label: str, error: str) -> EventInvalid:
-    return EventInvalid(f"{label} is not valid: {error}", errors=(error,))

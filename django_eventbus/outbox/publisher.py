@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
 from functools import partial
 from typing import TypedDict, Unpack
 from uuid import UUID
 
 from django.db import connections, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_eventbus.conf import BusConfig
-from django_eventbus.events.cloudevents import check_headers
 from django_eventbus.events.envelope import Envelope
 from django_eventbus.exceptions import EventInvalid
-from django_eventbus.models import ControlFlag, OutboxMessage
-from django_eventbus.models.outbox import NewMessage
+from django_eventbus.models import OutboxMessage
+from django_eventbus.models.control import bus_number
+from django_eventbus.models.outbox import NewMessage, OutboxQuerySet
 from django_eventbus.signals import emit, event_published
 
 from .composition import Composer
-from .context import current_context
 from .transactions import alias_of, is_in_transaction, refuse_split, require_transaction
 from .wakeup import wake
 
@@ -48,15 +47,15 @@ def publish(
     serialised first: after an error nothing is written and the caller's transaction is usable. Raises
     TransactionRequired, NotAnEvent, NotPublishable, EventInvalid or EventTooLarge.
     """
-    alias = alias_of(config, using)
-    require_transaction(config, alias)
+    connection = connections[alias_of(config, using)]
+    require_transaction(config, connection)
     if not events:
         return []
     if event_id is not None and len(events) > 1:
         raise EventInvalid(f"event_id names one event, but {len(events)} are published. Leave it out.")
-    composer = _composer(config, alias, key=key, headers=headers)
+    composer = Composer(config, bus=bus_number(config.alias, connection.alias), key=key, headers=headers)
     made = list(map(partial(composer.compose, event_id=event_id), events))
-    return _write(config, alias, events, made)
+    return _write(config, connection, events, made)
 
 
 def publish_in_own_transaction(
@@ -71,30 +70,21 @@ def publish_in_own_transaction(
         return publish(config, events, **options)
 
 
-def _composer(config: BusConfig, alias: str, *, key: object, headers: Mapping[str, str] | None) -> Composer:
-    context = current_context()
-    own = {**context.headers, **(headers or {})}
-    return Composer(
-        config=config,
-        bus=ControlFlag.objects.using(alias).bus_number(config.alias),
-        context=context,
-        published_at=datetime.now(UTC),
-        key=key,
-        headers=check_headers(own) if own else (),
-    )
-
-
 def _write(
-    config: BusConfig, alias: str, events: Sequence[object], made: Sequence[tuple[NewMessage, Envelope]]
+    config: BusConfig,
+    connection: BaseDatabaseWrapper,
+    events: Sequence[object],
+    made: Sequence[tuple[NewMessage, Envelope | None]],
 ) -> list[UUID]:
-    OutboxMessage.objects.using(alias).append([message for message, _ in made])
+    alias = connection.alias
+    OutboxQuerySet(OutboxMessage, using=alias).append([message for message, _ in made])
     for event, (_, envelope) in zip(events, made, strict=True):
-        emit(event_published, type(event), event=event, envelope=envelope, bus=config.alias, using=alias)
-    connection = connections[alias]
+        if envelope is not None:
+            emit(event_published, type(event), event=event, envelope=envelope, bus=config.alias, using=alias)
     # Registered by every publish: one shared registration would be lost with a savepoint that rolls back. Under
     # set_autocommit(False) there is no hook to register: polling finds the rows.
     if connection.in_atomic_block or connection.get_autocommit():
-        transaction.on_commit(_waker(config, alias), using=alias, robust=True)
+        connection.on_commit(_waker(config, alias), robust=True)
     return [message.event_id for message, _ in made]
 
 

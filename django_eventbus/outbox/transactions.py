@@ -22,11 +22,11 @@ def alias_of(config: BusConfig, using: str | None) -> str:
     )
 
 
-def require_transaction(config: BusConfig, alias: str) -> None:
-    """Raise TransactionRequired unless a publish on this alias commits with the caller's changes."""
-    connection = connections[alias]
+def require_transaction(config: BusConfig, connection: BaseDatabaseWrapper) -> None:
+    """Raise TransactionRequired unless a publish on this connection commits with the caller's changes."""
     if is_in_transaction(connection) or is_manual(connection):
         return
+    alias = connection.alias
     refuse_split(alias)
     if config.require_atomic:
         raise TransactionRequired(
