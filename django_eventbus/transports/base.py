@@ -93,7 +93,11 @@ class AssignmentListener(Protocol):
         """Every record below `offset` has been returned by `poll`, and there is none behind it now."""
 
     def failed(self, code: str, reason: str) -> None:
-        """The broker or the client reports an error; polling goes on, except after `_FATAL`."""
+        """The broker or the client reports an error; polling goes on, except after `_FATAL`.
+
+        A subscribed topic that does not exist is reported where the client is told; with KIP-848 it is not, so ask
+        `missing_topics` before.
+        """
 
 
 class Consumer(Protocol):

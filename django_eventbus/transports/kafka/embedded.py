@@ -44,10 +44,7 @@ _FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "mock_group_initial_rebalance_delay_ms": (None, [_POINTER, _INT32]),
     "mock_set_group_consumer_heartbeat_interval_ms": (None, [_POINTER, _INT]),
     "mock_push_request_errors_array": (None, [_POINTER, _SHORT, _SIZE, ctypes.POINTER(_INT)]),
-    "mock_partition_push_request_errors_array": (
-        _INT,
-        [_POINTER, _TEXT, _INT32, _SHORT, _SIZE, ctypes.POINTER(_INT)],
-    ),
+    "mock_partition_push_request_errors": (_INT, [_POINTER, _TEXT, _INT32, _SHORT, _SIZE]),  # then any number of _INT
     "mock_clear_request_errors": (None, [_POINTER, _SHORT]),
     "mock_broker_set_down": (_INT, [_POINTER, _INT32]),
     "mock_broker_set_up": (_INT, [_POINTER, _INT32]),
@@ -131,8 +128,8 @@ class EmbeddedBroker:
 
     def push_partition_errors(self, topic: str, partition: int, request: ApiKey, *codes: int) -> None:
         """Answer the next requests of a kind for one partition with these errors, one each."""
-        push = self._library.rd_kafka_mock_partition_push_request_errors_array
-        push(self._cluster, topic.encode(), partition, request, len(codes), _integers(codes))
+        push = self._library.rd_kafka_mock_partition_push_request_errors
+        push(self._cluster, topic.encode(), partition, request, len(codes), *map(_INT, codes))
 
     def clear_errors(self, request: ApiKey) -> None:
         """Forget the errors that were pushed and not yet given."""

@@ -64,7 +64,7 @@ class RowProducer:
         while self._flush(_SLICE) and self.fatal is None and time.monotonic() < until:
             pass
         if len(reports.acked) + len(reports.codes) < len(rows):
-            self._client.purge()
+            self._purge()
             self._flush(1.0)
             self._settle_silent(rows, reports)
         for row_id in [row_id for row_id, code in reports.codes.items() if code in ACKED]:
@@ -89,7 +89,7 @@ class RowProducer:
 
     def close(self) -> None:
         """Give up what is queued; the client's threads end with the last reference."""
-        self._client.purge()
+        self._purge()
         self._flush(_SLICE)
 
     def _produce(self, rows: Sequence[OutgoingRow], reports: Reports, *, until: float) -> None:
@@ -152,6 +152,11 @@ class RowProducer:
         seen = {*reports.acked, *reports.codes}
         innocent = NOT_PRODUCED if self.fatal is not None else KafkaError._PURGE_QUEUE
         reports.codes.update((row[0], innocent) for row in rows if row[0] not in seen)
+
+    def _purge(self) -> None:
+        # The client hands this argument on the wrong way round: False is what waits for the broker threads. Without
+        # waiting, a thread that is late would purge rows of the next batch.
+        self._client.purge(blocking=False)
 
     def _flush(self, timeout: float) -> int:
         try:

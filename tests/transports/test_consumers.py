@@ -1,0 +1,272 @@
+"""The contract of consumers, on every broker."""
+
+from __future__ import annotations
+
+import pytest
+
+from django_eventbus.transports.base import TopicPartition
+
+from .conftest import Broker, Heard, poll_until, row
+
+
+def test_every_record_comes_with_its_exact_bytes(broker: Broker, group: str) -> None:
+    topic = broker.topic()
+    sent = row(topic, b"\xff\xfekey", b"\x00payload\xff", ce_id="1", note="é")
+    sender = broker.transport.open_sender(client_id="tests")
+
+    sender.send([sent, row(topic, b"gone", None)], deadline=20)
+    consumer = broker.consumer(group)
+    consumer.subscribe([topic], listener=Heard())
+    first, tombstone = poll_until(consumer, lambda records: len(records) == 2)
+    consumer.close()
+
+    assert (first.topic, first.partition, first.offset) == (topic, 0, 0)
+    assert (first.key, first.value) == (b"\xff\xfekey", b"\x00payload\xff")
+    assert list(first.headers) == [("ce_id", b"1"), ("note", "é".encode())]
+    assert first.timestamp is not None
+    assert (tombstone.key, tombstone.value, list(tombstone.headers)) == (b"gone", None, [])
+
+
+def test_records_of_a_key_come_in_their_order(broker: Broker, group: str) -> None:
+    topic = broker.topic(3)
+    rows = broker.fill(topic, 300)
+
+    consumer = broker.consumer(group)
+    consumer.subscribe([topic], listener=Heard())
+    records = poll_until(consumer, lambda records: len(records) >= 300)
+    consumer.close()
+
+    for key in {row[2] for row in rows}:
+        assert [r.value for r in records if r.key == key] == [row[4] for row in rows if row[2] == key]
+
+
+def test_stored_offsets_survive_a_restart(broker: Broker, group: str) -> None:
+    topic = broker.topic()
+    broker.fill(topic, 10)
+    place = TopicPartition(topic, 0)
+    first = broker.consumer(group)
+    first.subscribe([topic], listener=Heard())
+    poll_until(first, lambda records: len(records) == 10)
+
+    first.store({place: 4})
+    first.close()
+    second = broker.consumer(group)
+    second.subscribe([topic], listener=Heard())
+    records = poll_until(second, lambda records: len(records) >= 6)
+
+    assert [record.offset for record in records] == [4, 5, 6, 7, 8, 9]
+    assert second.committed([place]) == {place: 4}
+    second.close()
+
+
+def test_stored_offsets_are_committed_in_the_background(broker: Broker, group: str) -> None:
+    topic = broker.topic()
+    broker.fill(topic, 3)
+    place = TopicPartition(topic, 0)
+    consumer = broker.consumer(group)
+    consumer.subscribe([topic], listener=Heard())
+    poll_until(consumer, lambda records: len(records) == 3)
+
+    consumer.store({place: 2})
+
+    poll_until(consumer, lambda _: consumer.committed([place]) == {place: 2})
+    consumer.close()
+
+
+def test_storing_for_a_partition_of_others_is_ignored(broker: Broker, group: str) -> None:
+    topic = broker.topic()
+    broker.fill(topic, 1)
+    foreign = TopicPartition(topic, 99)
+    consumer = broker.consumer(group)
+    consumer.subscribe([topic], listener=Heard())
+    poll_until(consumer, lambda records: len(records) == 1)
+
+    consumer.store({foreign: 7})
+    consumer.seek(foreign, 3)
+    consumer.pause([foreign])
+    consumer.resume([foreign])
+
+    assert consumer.assignment() == {TopicPartition(topic, 0)}
+    consumer.close()
+
+
+def test_seek_goes_back_and_forward(broker: Broker, group: str) -> None:
+    topic = broker.topic()
+    broker.fill(topic, 10)
+    place = TopicPartition(topic, 0)
+    consumer = broker.consumer(group)
+    consumer.subscribe([topic], listener=Heard())
+    poll_until(consumer, lambda records: len(records) == 10)
+
+    consumer.seek(place, 2)
+    again = poll_until(consumer, lambda records: len(records) >= 8)
+    consumer.seek(place, 9)
+    last = poll_until(consumer, lambda records: len(records) >= 1)
+    consumer.close()
+
+    assert [record.offset for record in again] == list(range(2, 10))
+    assert [record.offset for record in last] == [9]
+
+
+def test_a_partition_can_be_paused_and_moved_while_it_is_assigned(broker: Broker, group: str) -> None:
+    topic = broker.topic()
+    broker.fill(topic, 10)
+    place = TopicPartition(topic, 0)
+    consumer = broker.consumer(group)
+
+    def take_over(_: object) -> None:
+        consumer.pause([place])
+        consumer.seek(place, 5)
+
+    heard = Heard(on_assigned=take_over)
+    consumer.subscribe([topic], listener=heard)
+    poll_until(consumer, lambda _: heard.assigned_now == {place})
+    assert [record for _ in range(5) for record in consumer.poll(timeout=0.1, limit=10)] == []
+
+    consumer.resume([place])
+
+    records = poll_until(consumer, lambda records: len(records) >= 5)
+    assert [record.offset for record in records] == [5, 6, 7, 8, 9]
+    consumer.close()
+
+
+def test_pause_stops_one_partition_only(broker: Broker, group: str) -> None:
+    topic = broker.topic(2)
+    heard = Heard()
+    consumer = broker.consumer(group)
+    consumer.subscribe([topic], listener=heard)
+    poll_until(consumer, lambda _: len(heard.assigned_now) == 2)
+
+    consumer.pause([TopicPartition(topic, 0)])
+    broker.fill(topic, 40)
+    end = consumer.end_offsets([TopicPartition(topic, 0), TopicPartition(topic, 1)])
+    assert min(end.values()) > 0
+    flowing = poll_until(consumer, lambda records: len(records) >= end[TopicPartition(topic, 1)])
+    consumer.resume([TopicPartition(topic, 0)])
+    resumed = poll_until(consumer, lambda records: len(records) >= end[TopicPartition(topic, 0)])
+    consumer.close()
+
+    assert {record.partition for record in flowing} == {1}
+    assert {record.partition for record in resumed} == {0}
+
+
+def test_poll_keeps_to_its_limit(broker: Broker, group: str) -> None:
+    topic = broker.topic()
+    broker.fill(topic, 20)
+    consumer = broker.consumer(group)
+    consumer.subscribe([topic], listener=Heard())
+    batches: list[int] = []
+
+    poll_until(consumer, lambda _: bool(consumer.assignment()))
+    consumer.seek(TopicPartition(topic, 0), 0)
+    while sum(batches) < 20:
+        batches.append(len(consumer.poll(timeout=1, limit=6)))
+    consumer.close()
+
+    assert max(batches) == 6
+
+
+def test_a_second_member_takes_its_share_after_the_first_gave_it_up(broker: Broker, group: str) -> None:
+    topic = broker.topic(4)
+    broker.fill(topic, 40)
+    first, second, order = broker.consumer(group), broker.consumer(group), []
+
+    def store_and_note(partitions: object) -> None:
+        order.append("revoked")
+        first.store(dict.fromkeys(places & first.assignment(), 1))
+
+    places = {TopicPartition(topic, number) for number in range(4)}
+    heard_first = Heard(on_revoked=store_and_note)
+    heard_second = Heard(on_assigned=lambda _: order.append("assigned"))
+    first.subscribe([topic], listener=heard_first)
+    poll_until(first, lambda records: len(records) >= 40)
+
+    second.subscribe([topic], listener=heard_second)
+    poll_both = lambda _: not first.poll(timeout=0.05, limit=500) and len(heard_second.assigned_now) == 2  # noqa: E731
+    records = poll_until(second, poll_both)
+    records += second.poll(timeout=2, limit=500)
+
+    assert heard_first.assigned_now | heard_second.assigned_now == places
+    assert len(heard_first.assigned_now) == 2
+    assert order[:2] == ["revoked", "assigned"]
+    assert {record.offset for record in records if record.offset == 0} == set()  # what was stored on revoke was committed
+    second.close()
+    poll_until(first, lambda _: heard_first.assigned_now == places)
+    first.close()
+
+
+def test_close_revokes_and_commits(broker: Broker, group: str) -> None:
+    topic = broker.topic()
+    broker.fill(topic, 5)
+    place = TopicPartition(topic, 0)
+    consumer = broker.consumer(group)
+    heard = Heard(on_revoked=lambda _: consumer.store({place: 3}))
+    consumer.subscribe([topic], listener=heard)
+    poll_until(consumer, lambda records: len(records) == 5)
+
+    consumer.close()
+
+    other = broker.consumer(group)
+    assert heard.told("revoked") == [{place}]
+    assert other.committed([place]) == {place: 3}
+    other.close()
+
+
+def test_the_end_is_reported_after_the_records_before_it(broker: Broker, group: str) -> None:
+    topic = broker.topic()
+    broker.fill(topic, 5)
+    place, heard = TopicPartition(topic, 0), Heard()
+    consumer = broker.consumer(group, report_ends=True)
+    consumer.subscribe([topic], listener=heard)
+    seen: list[int] = []
+
+    while not heard.told("reached_end"):
+        before = len(seen)
+        seen += [record.offset for record in consumer.poll(timeout=1, limit=2)]
+        assert not heard.told("reached_end") or before == 5
+
+    assert heard.told("reached_end") == [(place, 5)]
+    broker.fill(topic, 1)
+    poll_until(consumer, lambda _: heard.told("reached_end")[-1] == (place, 6))
+    consumer.close()
+
+
+def test_offsets_and_partitions_are_told(broker: Broker, group: str) -> None:
+    topic = broker.topic(2)
+    rows = broker.fill(topic, 30)
+    consumer = broker.consumer(group)
+
+    places = consumer.partitions_of([topic])
+    ends = consumer.end_offsets(places)
+
+    assert places == {TopicPartition(topic, 0), TopicPartition(topic, 1)}
+    assert sum(ends.values()) == len(rows)
+    assert consumer.committed(places) == dict.fromkeys(places)
+    assert consumer.assignment() == set()
+    consumer.close()
+
+
+def test_a_missing_topic_is_reported_and_the_others_flow(broker: Broker, group: str) -> None:
+    if broker.name == "kafka-kip848":
+        pytest.skip("in this protocol the broker resolves the subscription, and says nothing of what it does not find")
+    topic, heard = broker.topic(), Heard()
+    broker.fill(topic, 3)
+    consumer = broker.consumer(group)
+
+    consumer.subscribe([topic, f"{topic}.missing"], listener=heard)
+    records = poll_until(consumer, lambda records: len(records) >= 3 and bool(heard.told("failed")))
+
+    assert {record.topic for record in records} == {topic}
+    assert heard.told("failed")[0][0] == "UNKNOWN_TOPIC_OR_PART"
+    assert "missing" in heard.told("failed")[0][1]
+    consumer.close()
+
+
+def test_missing_topics_are_found_and_created(broker: Broker) -> None:
+    there, missing = broker.topic(), broker.topic() + ".new"
+
+    assert broker.transport.missing_topics({there, missing}) == {missing}
+    broker.transport.create_topics({there, missing})
+
+    assert broker.transport.missing_topics({there, missing}) == set()
+    broker.transport.create_topics({there, missing})
