@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
-from django_eventbus.conf import BusConfig, OutboxConfig
+from django_eventbus.conf import MEMORY_TRANSPORT, BusConfig, OutboxConfig
 from django_eventbus.events.envelope import join_headers
 from django_eventbus.events.keys import shard_of
 from django_eventbus.models import ControlFlag, OutboxMessage
@@ -22,7 +22,7 @@ Rule = Callable[[OutgoingRow], Failure | None]
 
 
 class RecordingSender:
-    """Acknowledge every row unless the rule fails it; later rows of a failed key are held back, as the contract says."""
+    """Acknowledge every row unless the rule fails it; later rows of a failed key are held back, as promised."""
 
     def __init__(self) -> None:
         self.sent: list[OutgoingRow] = []
@@ -79,11 +79,15 @@ def failing(kind: FailureKind, *, code: str = "BROKEN", **wanted: str) -> Rule:
     return rule
 
 
-def bus_config(alias: str = "default", *, transport: str | None = None, **outbox: Any) -> BusConfig:
+def bus_config(alias: str = "default", *, transport: str = MEMORY_TRANSPORT, **outbox: Any) -> BusConfig:
     values = {"grace": timedelta(seconds=2), "send_deadline": timedelta(seconds=0.5), **outbox}
-    more = {} if transport is None else {"transport": transport}
     return BusConfig(
-        alias=alias, service="shop", source="/shop", group="shop-dev", outbox=OutboxConfig(**values), **more
+        alias=alias,
+        service="shop",
+        source="/shop",
+        group="shop-dev",
+        outbox=OutboxConfig(**values),
+        transport=transport,
     )
 
 
