@@ -19,14 +19,16 @@ from django_eventbus.bus import buses
 
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[Any]
+    AnyPaginator = Paginator[Any]
 else:
     ModelAdmin = admin.ModelAdmin
+    AnyPaginator = Paginator
 
 DATABASE = "database"  # query parameter that names the alias
 REACH = 10  # pages that a list offers; narrower filters reach further back
 
 
-class UncountedPaginator(Paginator[Any]):
+class UncountedPaginator(AnyPaginator):
     """Offer the first pages only, and never ask the database how many rows there are."""
 
     @cached_property
