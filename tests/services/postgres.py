@@ -110,7 +110,7 @@ class PostgresServer:
             shutil.chown(folder, server.process.user)
         options = ["--username=postgres", "--auth=trust", "--encoding=UTF8", "--no-locale", "--no-sync"]
         subprocess.run(
-            [programs / "initdb", "--pgdata", folder / "data", *options],
+            [server.binaries / "initdb", "--pgdata", folder / "data", *options],
             check=True,
             cwd=folder,
             user=server.process.user or None,
