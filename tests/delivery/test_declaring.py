@@ -1,0 +1,191 @@
+"""What `@handler` accepts, what it refuses, and how a handler is called and named."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
+from types import FunctionType
+from typing import Any
+
+import pytest
+
+from django_eventbus.delivery.context import MessageContext
+from django_eventbus.delivery.registry import HandlerRegistry, handler, handlers
+from django_eventbus.exceptions import ContractError
+
+from .shop import OrderPaid, OrderPlaced
+
+
+def in_app(function: Any) -> Any:
+    """Let a function look as if it stood in the app `shop`."""
+    function.__module__ = "tests.shop.handlers"
+    return function
+
+
+def declare(function: Callable[..., Any], *events: type[Any], **options: Any) -> Any:
+    return handler(*(events or (OrderPlaced,)), **options)(in_app(function))
+
+
+def test_the_function_stays_what_it_is() -> None:
+    def bill(event: OrderPlaced) -> None: ...
+
+    assert declare(bill) is bill
+    assert isinstance(bill, FunctionType)
+
+
+def test_the_name_is_made_of_app_and_function() -> None:
+    def bill(event: OrderPlaced) -> None: ...
+
+    declare(bill)
+
+    found = handlers.find("shop.bill")
+    assert found is not None
+    assert (found.app_label, found.function, found.events) == ("shop", bill, (OrderPlaced,))
+
+
+def test_outside_of_an_app_a_name_is_demanded() -> None:
+    def bill(event: OrderPlaced) -> None: ...
+
+    with pytest.raises(ContractError, match="Give name="):
+        handler(OrderPlaced)(bill)
+
+
+def test_a_second_function_of_one_name_needs_a_name_of_its_own() -> None:
+    def first() -> Any:
+        def bill(event: OrderPlaced) -> None: ...
+
+        return bill
+
+    def second() -> Any:
+        def bill(event: OrderPaid) -> None: ...
+
+        return bill
+
+    declare(first())
+
+    with pytest.raises(ContractError, match=r"'shop\.bill' belongs to .* Give one of them a name="):
+        declare(second(), OrderPaid)
+
+    declare(second(), OrderPaid, name="shop.bill_paid")
+    assert len(handlers.all()) == 2
+
+
+def test_a_module_that_is_imported_again_replaces_its_handlers() -> None:
+    def make() -> Any:
+        def bill(event: OrderPlaced) -> None: ...
+
+        return bill
+
+    declare(make())
+    newest = declare(make())
+
+    (only,) = handlers.all()
+    assert only.function is newest
+
+
+def test_former_names_find_the_handler_and_cannot_be_taken() -> None:
+    def bill(event: OrderPlaced) -> None: ...
+
+    def other(event: OrderPlaced) -> None: ...
+
+    declare(bill, aliases=("shop.invoice",))
+
+    found = handlers.find("shop.invoice")
+    assert found is not None
+    assert found.names == ("shop.bill", "shop.invoice")
+    with pytest.raises(ContractError, match=r"'shop\.invoice' belongs to"):
+        declare(other, name="shop.invoice")
+
+
+def plain(event: Any) -> None: ...
+
+
+def with_context(event: Any, context: MessageContext) -> None: ...
+
+
+def with_optional(event: Any, context: MessageContext | None = None) -> None: ...
+
+
+def with_any(*arguments: Any) -> None: ...
+
+
+async def asynchronous(event: Any, context: MessageContext) -> None: ...
+
+
+class Callable_:
+    async def __call__(self, event: Any) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("function", "takes_context", "is_async"),
+    [
+        (plain, False, False),
+        (with_context, True, False),
+        (with_optional, False, False),
+        (with_any, False, False),
+        (asynchronous, True, True),
+        (functools.partial(with_context, context=None), False, False),
+        (Callable_(), False, True),
+    ],
+)
+def test_how_a_function_is_called_is_read_from_its_signature(
+    function: Any, takes_context: bool, is_async: bool, registry: HandlerRegistry
+) -> None:
+    handler(OrderPlaced, name="tests.h")(function)
+
+    (found,) = registry.all()
+    assert (found.takes_context, found.is_async) == (takes_context, is_async)
+
+
+def nothing() -> None: ...
+
+
+def three(event: Any, context: Any, more: Any) -> None: ...
+
+
+def named_only(event: Any, *, extra: Any) -> None: ...
+
+
+async def async_generator(event: Any) -> AsyncIterator[Any]:
+    yield event
+
+
+@pytest.mark.parametrize("function", [nothing, three, named_only, async_generator])
+def test_a_function_that_cannot_be_called_with_an_event_is_refused(function: Any) -> None:
+    with pytest.raises(ContractError, match=function.__name__):
+        handler(OrderPlaced, name="tests.h")(function)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"nmae": "x"}, "Did you mean 'name'"),
+        ({"aliases": "x"}, "give a tuple"),
+        ({"versions": "1"}, "give a tuple"),
+        ({"on_dead_letter": "hold"}, "hold_key"),
+        ({"on_dead_letter": "hold_key", "ordered": False}, "ordered=False"),
+        ({"idempotent": True, "dedupe_key": str}, "inbox"),
+        ({"batch": 0}, "batch=0"),
+        ({"batch": True}, "batch=True"),
+        ({"timeout": 0}, "timeout=0"),
+        ({"name": "two words"}, "no handler name"),
+    ],
+)
+def test_wrong_options_are_named(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ContractError, match=message):
+        handler(OrderPlaced, **{"name": "tests.h", **options})(plain)
+
+
+@pytest.mark.parametrize("events", [(), (plain,), (int,), (OrderPlaced, str)])
+def test_only_events_can_be_handled(events: Any) -> None:
+    with pytest.raises(ContractError, match="@handler"):
+        handler(*events, name="tests.h")(plain)
+
+
+def test_a_timeout_is_a_duration() -> None:
+    handler(OrderPlaced, name="tests.h", timeout=1.5, versions=(1, "2.0"))(plain)
+
+    (found,) = handlers.all()
+    assert found.timeout == timedelta(seconds=1.5)
+    assert found.versions == {"1", "2.0"}
