@@ -5,6 +5,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, ClassVar
 
+import msgspec
 import pytest
 
 from django_eventbus.events.contract import AwareDatetime, PartitionKey, event, external_event
@@ -129,8 +130,9 @@ def test_a_bare_datetime() -> None:
     @event(NAME, entity="order")
     class OrderPlaced:
         at: list[datetime]
+        described: Annotated[datetime, msgspec.Meta(description="when")]
 
-    assert ids() == ["W001"]
+    assert ids() == ["W001", "W001"]
 
 
 @pytest.mark.parametrize("name", ["CreateOrder", "ShipOrderCommand", "CancelOrderEvent", "SendMailV2"])

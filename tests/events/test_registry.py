@@ -91,6 +91,14 @@ def test_upcasters_of_one_class_chain_in_the_order_of_versions() -> None:
     assert events.decode(NAME, "3", b'{"total": 1}').trail == ()
 
 
+def test_the_next_version_is_the_next_number_not_the_next_text() -> None:
+    eleventh = declare(11)
+    for version in (10, 1, 2):
+        leave_trail(eleventh, version)
+
+    assert events.decode(NAME, "1", b'{"total": 1}').trail == ["from 1", "from 2", "from 10"]
+
+
 def test_upcasters_chain_across_classes_up_to_the_newest() -> None:
     second, third = declare(2), declare(3)
     leave_trail(second, 1)
