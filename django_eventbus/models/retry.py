@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
+from datetime import datetime
 from hashlib import blake2b
+from typing import NamedTuple
 from uuid import UUID
 
-from django.db import models
+from django.db import connections, models
 from django.db.models.functions import Now
+
+from .outbox import HELD_UNTIL
+from .text import LONGEST_MESSAGE, LONGEST_NAME, storable
 
 
 def lane_of(group: str, handler: str, topic: str, key: bytes) -> UUID:
@@ -19,6 +25,120 @@ class Verdict(models.TextChoices):
     NONE = "", "none"
     REPLAY = "replay", "replay"
     DISCARD = "discard", "discard"
+
+
+class DueLane(NamedTuple):
+    """Name a lane whose first row may run: a hint, read without a lock."""
+
+    lane: UUID
+    partition_id: int
+    topic: str
+    record_key: bytes | None
+    handler: str
+
+
+class WaitingDelivery(NamedTuple):
+    """One row of the table, as the owner of its partition reads it."""
+
+    key: UUID
+    partition_id: int
+    lane: UUID
+    position: int
+    handler: str
+    topic: str
+    record_key: bytes | None
+    headers: bytes
+    payload: bytes | None
+    attempts: int
+    available_at: datetime | None
+    verdict: str
+    dead_letter_id: int | None
+    first_failed_at: datetime | None
+    received_at: datetime
+
+
+FIRST_OF_LANES = """
+SELECT r.* FROM unnest(%s::uuid[]) l CROSS JOIN LATERAL (
+    SELECT {columns} FROM eventbus_retry WHERE lane = l ORDER BY position LIMIT %s) r
+"""
+
+
+class RetryQuerySet(models.QuerySet["RetryMessage"]):
+    def due(self, partitions: Collection[int], *, limit: int) -> list[DueLane]:
+        """Return lanes of these partitions whose time has come, the longest waiting first."""
+        rows = self.filter(partition_id__in=partitions, available_at__lte=Now()).order_by("available_at")
+        found: dict[UUID, DueLane] = {}
+        for lane, partition_id, topic, key, handler in rows.values_list(*DueLane._fields)[:limit]:
+            record_key = None if key is None else bytes(key)
+            found.setdefault(lane, DueLane(lane, partition_id, topic, record_key, handler))
+        return list(found.values())
+
+    def next_due_at(self, partitions: Collection[int]) -> datetime | None:
+        """Return when the next of these partitions' rows may run; rows held for a verdict don't count."""
+        timed = self.filter(partition_id__in=partitions, available_at__lt=HELD_UNTIL)
+        return timed.order_by("available_at").values_list("available_at", flat=True).first()
+
+    def first_of(self, lanes: Sequence[UUID], *, limit: int) -> list[WaitingDelivery]:
+        """Return the first rows of each lane, lane by lane in order; must run fenced."""
+        if connections[self.db].vendor == "postgresql":
+            statement = FIRST_OF_LANES.format(columns=", ".join(WaitingDelivery._fields))
+            with connections[self.db].cursor() as cursor:
+                cursor.execute(statement, [list(lanes), limit])
+                return [WaitingDelivery(*row) for row in cursor.fetchall()]
+        rows: list[WaitingDelivery] = []
+        for lane in lanes:
+            first = self.filter(lane=lane).order_by("position").values_list(*WaitingDelivery._fields)
+            rows += map(WaitingDelivery._make, first[:limit])
+        return rows
+
+    def enqueue(self, rows: Sequence[RetryMessage]) -> None:
+        """Insert rows; one that is already there stays as it is (a redelivery of a message that waits)."""
+        self.bulk_create(rows, ignore_conflicts=True)
+
+    def finish(self, keys: Collection[UUID]) -> None:
+        """Delete rows whose delivery is over."""
+        self.filter(key__in=keys)._raw_delete(self.db)  # no cascades, no signals
+
+    def postpone(self, key: UUID, *, available_at: datetime, attempts: int, error: BaseException) -> None:
+        """Write down a failed attempt and the time of the next one."""
+        failed = self.filter(key=key)
+        failed.filter(first_failed_at=None).update(first_failed_at=Now())
+        failed.update(
+            available_at=available_at,
+            attempts=attempts,
+            verdict=Verdict.NONE,
+            error_type=storable(type_name(error), limit=LONGEST_NAME),
+            error_message=storable(str(error), limit=LONGEST_MESSAGE),
+        )
+
+    def hold(self, key: UUID, *, attempts: int, dead_letter_id: int) -> None:
+        """Keep a dead delivery at the head of its lane until an operator's verdict."""
+        self.filter(key=key).update(
+            available_at=HELD_UNTIL, attempts=attempts, dead_letter_id=dead_letter_id, verdict=Verdict.NONE
+        )
+
+    def promote(self, lanes: Collection[UUID]) -> bool:
+        """Give the first row of each lane a time where it has none; return whether any got one.
+
+        Only under the fence and in the key's own lane: a row that is queued behind at the same moment would be missed.
+        """
+        return bool(self._promote(self.filter(lane__in=lanes)))
+
+    def heal(self, partition_id: int) -> int:
+        """Give the first row of every lane of a partition a time where it has none; return how many got one."""
+        return self._promote(self.filter(partition_id=partition_id))
+
+    def _promote(self, rows: RetryQuerySet) -> int:
+        earlier = RetryMessage.objects.using(self.db).filter(
+            lane=models.OuterRef("lane"), position__lt=models.OuterRef("position")
+        )
+        return rows.filter(~models.Exists(earlier), available_at=None).update(available_at=Now())
+
+
+def type_name(error: BaseException) -> str:
+    """Name an exception class as operators filter by it."""
+    cls = type(error)
+    return cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"
 
 
 class RetryMessage(models.Model):
@@ -47,6 +167,8 @@ class RetryMessage(models.Model):
     error_message = models.TextField(blank=True, default="")
     first_failed_at = models.DateTimeField(null=True)
     received_at = models.DateTimeField(db_default=Now())
+
+    objects = RetryQuerySet.as_manager()
 
     class Meta:
         db_table = "eventbus_retry"

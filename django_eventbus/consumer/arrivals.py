@@ -1,0 +1,218 @@
+"""What does a unit write down about messages that have just arrived?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from random import Random
+from time import monotonic
+from uuid import UUID
+
+from django_eventbus.conf import BusConfig
+from django_eventbus.delivery.dead_letters import Burial, bury
+from django_eventbus.delivery.deliveries import Broken, Outcome
+from django_eventbus.models import RetryMessage
+from django_eventbus.models.dead_letter import pack_headers
+from django_eventbus.models.outbox import HELD_UNTIL
+from django_eventbus.models.retry import type_name
+from django_eventbus.models.text import LONGEST_MESSAGE, LONGEST_NAME, storable
+from django_eventbus.models.unit import InboxRow, Opened, open_unit
+
+from .failing import Again, Dead, conclude
+from .ownership import Claim, Fence
+from .reporting import report
+from .run import Run, Settled
+from .trouble import Fenced
+
+
+class Arrivals:
+    """Take messages into the inbox, and queue those that fail, or whose key waits, in the retry table."""
+
+    def __init__(self, runs: Sequence[Run], *, using: str, config: BusConfig, random: Random) -> None:
+        self._runs = runs
+        self._using = using
+        self._config = config
+        self._random = random
+        self._fresh: set[UUID] = set()
+        self._waiting: set[UUID] = set()
+        self._rows: list[RetryMessage] = []
+        self._burials: list[Burial] = []
+        self.settled: list[Settled] = []
+
+    def open(self) -> None:
+        """Fence, take and look in one round trip."""
+        inbox = [row for run in self._runs for row in inbox_rows(run)]
+        lanes = {run.delivery.lane for run in self._runs}
+        opened = open_fenced([run.fence for run in self._runs], using=self._using, inbox=inbox, lanes=lanes)
+        self._opened_at = monotonic()
+        self._now = opened.now
+        self._fresh, self._waiting = opened.fresh, opened.waiting
+
+    def admitted(self) -> Iterator[Run]:
+        """Yield what is no duplicate and whose key does not wait."""
+        for run in self._runs:
+            if self._is_duplicate(run):
+                self.settled.append(Settled(run=run, outcome=Outcome.DUPLICATE))
+            elif not self.steps_aside(run):
+                yield run
+
+    def steps_aside(self, run: Run) -> bool:
+        """Queue a message behind one of its key that waits."""
+        if run.delivery.lane not in self._waiting:
+            return False
+        self._rows.append(retry_row(run, attempts=0, available_at=None))
+        return True
+
+    def _is_duplicate(self, run: Run) -> bool:
+        keys = run.delivery.inbox_keys
+        if run.delivery.handler.is_idempotent:
+            return False
+        if not self._fresh.issuperset(keys):
+            return True
+        self._fresh.difference_update(keys)  # the same event may come twice in one unit
+        return False
+
+    def handled(self, run: Run) -> None:
+        """Note a success; what it wrote is committed with the unit."""
+        self.settled.append(Settled(run=run, outcome=Outcome.HANDLED))
+
+    def failed(self, run: Run, error: BaseException) -> None:
+        """Put a failed message at the head of its lane, or make it a dead letter."""
+        match conclude(run, error, self._config, random=self._random):
+            case Again(delay=delay):
+                retry_at = self._time() + delay
+                self._queue_first(run, error, available_at=retry_at)
+                self.settled.append(Settled(run=run, outcome=Outcome.RETRY, error=error, retry_at=retry_at))
+            case Dead(reason=reason, is_held=is_held):
+                self._burials.append(
+                    Burial.of_delivery(
+                        run.delivery,
+                        partition_id=run.fence.partition_id,
+                        reason=reason,
+                        error=error,
+                        first_failed_at=self._time(),
+                    )
+                )
+                self.settled.append(Settled(run=run, outcome=Outcome.DEAD_LETTERED, error=error))
+                if is_held:
+                    self._queue_first(run, error, available_at=HELD_UNTIL)
+
+    def close(self) -> None:
+        """Write all that failed or waits; only now, since a later run's undo would take it away again."""
+        dead = bury(self._burials, config=self._config, using=self._using)
+        for row in self._rows:
+            row.dead_letter_id = dead.get(row.key)
+        if self._rows:
+            RetryMessage.objects.using(self._using).enqueue(self._rows)
+
+    def report(self) -> None:
+        """Tell the receivers of signals; after the commit."""
+        report(self.settled)
+
+    def _queue_first(self, run: Run, error: BaseException, *, available_at: datetime) -> None:
+        row = retry_row(run, attempts=run.delivery.attempt, available_at=available_at)
+        row.error_type = storable(type_name(error), limit=LONGEST_NAME)
+        row.error_message = storable(str(error), limit=LONGEST_MESSAGE)
+        row.first_failed_at = self._time()
+        self._rows.append(row)
+        self._waiting.add(run.delivery.lane)
+
+    def _time(self) -> datetime:
+        return self._now + timedelta(seconds=monotonic() - self._opened_at)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokenArrival:
+    """A record that no handler can get, and the partition that it came from."""
+
+    broken: Broken
+    claim: Claim
+
+
+class Unreadable:
+    """Make dead letters of records that no handler can get: one for each, however often the broker delivers it."""
+
+    def __init__(self, records: Sequence[BrokenArrival], *, using: str, group: str, config: BusConfig) -> None:
+        self._records = records
+        self._group = group
+        self._using = using
+        self._config = config
+        self._fresh: set[UUID] = set()
+
+    def open(self) -> None:
+        """Fence, and take the records into the inbox."""
+        fences = [one.claim.fences[self._using] for one in self._records]
+        inbox = [
+            InboxRow(one.broken.inbox_key, "", self._row_of(one), one.broken.record.offset) for one in self._records
+        ]
+        self._fresh = open_fenced(fences, using=self._using, inbox=inbox).fresh
+
+    def admitted(self) -> Iterator[Run]:
+        """Yield nothing: there is no handler to run."""
+        yield from ()
+
+    def steps_aside(self, run: Run) -> bool:
+        return False
+
+    def handled(self, run: Run) -> None: ...
+
+    def failed(self, run: Run, error: BaseException) -> None: ...
+
+    def close(self) -> None:
+        """Write the dead letters."""
+        burials = [
+            Burial.of_broken(one.broken, group=self._group, partition_id=self._row_of(one))
+            for one in self._records
+            if one.broken.inbox_key in self._fresh
+        ]
+        bury(burials, config=self._config, using=self._using)
+
+    def report(self) -> None:
+        """Tell nobody: `bury` does, after the commit."""
+
+    def _row_of(self, one: BrokenArrival) -> int:
+        return one.claim.fences[self._using].partition_id
+
+
+def open_fenced(
+    fences: Iterable[Fence], *, using: str, inbox: Sequence[InboxRow] = (), lanes: Iterable[UUID] = ()
+) -> Opened:
+    """Open a unit, and raise Fenced where one of its partitions has another owner by now."""
+    expected = dict(fences)
+    opened = open_unit(using, partitions=sorted(expected), inbox=inbox, lanes=lanes)
+    fenced = [row for row, epoch in expected.items() if opened.epochs.get(row) != epoch]
+    if fenced:
+        raise Fenced(fenced)
+    return opened
+
+
+def inbox_rows(run: Run) -> list[InboxRow]:
+    """Return what the inbox keeps of a run: a row for each name that its handler ever had."""
+    delivery = run.delivery
+    if delivery.handler.is_idempotent:
+        return []
+    partition, offset = run.fence.partition_id, delivery.record.offset
+    names = delivery.handler.names
+    return [InboxRow(key, name, partition, offset) for key, name in zip(delivery.inbox_keys, names, strict=True)]
+
+
+def retry_row(run: Run, *, attempts: int, available_at: datetime | None) -> RetryMessage:
+    """Make the row under which a delivery waits, with the exact bytes of its record."""
+    delivery = run.delivery
+    record, envelope = delivery.record, delivery.envelope
+    return RetryMessage(
+        key=delivery.inbox_key,
+        partition_id=run.fence.partition_id,
+        lane=delivery.lane,
+        position=record.offset,
+        handler=delivery.handler.name,
+        topic=record.topic,
+        message_id=storable(envelope.message_id, limit=LONGEST_NAME),
+        event_name=storable(envelope.event_name, limit=LONGEST_NAME),
+        record_key=record.key,
+        headers=pack_headers(record.headers),
+        payload=record.value,
+        attempts=attempts,
+        available_at=available_at,
+    )

@@ -1,0 +1,50 @@
+"""How is a message found that kills its process?
+
+After an unclean end messages run one at a time, and each is counted in a committed row before it runs. Who was begun
+three times and never ended is made a dead letter instead of a fourth crash. The normal path counts nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TypeVar
+
+from django.db import transaction
+
+from django_eventbus.models import PartitionEpoch
+
+from .failing import STARTS_BEFORE_DEATH, ProcessDied
+from .trouble import Fenced
+from .turn import Arrival, Waiting
+
+Item = TypeVar("Item", bound=Arrival | Waiting)
+
+
+def begin(item: Item, *, using: str) -> Item:
+    """Count that a message is begun, where its partition is careful; condemn it if it was begun too often.
+
+    `using` is the bus's own alias. Raises Fenced where the partition has another owner.
+    """
+    if not item.claim.is_careful:
+        return item
+    row, epoch = item.claim.fences[using]
+    with transaction.atomic(using=using):
+        starts = PartitionEpoch.objects.using(using).count_start(row, epoch=epoch, what=_name(item))
+    if starts is None:
+        raise Fenced([row])
+    if starts <= STARTS_BEFORE_DEATH:
+        return item
+    return replace(item, condemned=ProcessDied(f"begun {starts - 1} times, and never ended: {_name(item)}"))
+
+
+def end(item: Arrival | Waiting, *, using: str) -> None:
+    """Forget a count: the message has ended, and its process lives."""
+    if not item.claim.is_careful:
+        return
+    row, epoch = item.claim.fences[using]
+    with transaction.atomic(using=using):
+        PartitionEpoch.objects.using(using).forget_start(row, epoch=epoch, what=_name(item))
+
+
+def _name(item: Arrival | Waiting) -> str:
+    return str(item.record.offset) if isinstance(item, Arrival) else str(item.lane)

@@ -1,0 +1,58 @@
+"""Who hears what became of a run, once its transaction is committed?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import timedelta
+
+from django_eventbus import signals
+from django_eventbus.delivery.deliveries import Outcome
+
+from .run import Settled
+
+
+def report(settled: Iterable[Settled]) -> None:
+    """Send the signals of settled runs; dead letters are told by `bury`."""
+    wants_handled = bool(signals.message_handled.receivers)
+    for one in settled:
+        match one.outcome:
+            case Outcome.HANDLED | Outcome.DUPLICATE | Outcome.IGNORED:
+                if wants_handled:
+                    _handled(one)
+            case Outcome.RETRY:
+                _retried(one)
+            case Outcome.DEAD_LETTERED:
+                pass
+
+
+def _handled(one: Settled) -> None:
+    delivery = one.run.delivery
+    signals.emit(
+        signals.message_handled,
+        _event_class(one),
+        envelopes=[delivery.envelope],
+        handler=delivery.handler.name,
+        group=delivery.group,
+        attempt=delivery.attempt,
+        outcome=one.outcome.value,
+        duration=timedelta(seconds=one.run.duration),
+    )
+
+
+def _retried(one: Settled) -> None:
+    delivery = one.run.delivery
+    signals.emit(
+        signals.message_retried,
+        _event_class(one),
+        envelope=delivery.envelope,
+        handler=delivery.handler.name,
+        group=delivery.group,
+        attempt=delivery.attempt,
+        error=one.error,
+        retry_at=one.retry_at,
+    )
+
+
+def _event_class(one: Settled) -> type | None:
+    event = one.run.delivery.event
+    return None if event is None else type(event)

@@ -1,0 +1,181 @@
+"""How do the runs of a unit go through their handlers: one by one, as a list, outside of its transaction, or async?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from asgiref.sync import sync_to_async
+
+from django_eventbus.conf import BusConfig
+from django_eventbus.delivery import running
+
+from .run import Run
+from .trouble import Clash, CommitRefused, Interrupted, Outage, Trouble, diagnose_outside
+from .unit import Ledger, Unit
+
+
+def run_each(ledger: Ledger, *, using: str, config: BusConfig) -> None:
+    """Run a unit's deliveries one after the other in one transaction."""
+    last: Run | None = None
+    try:
+        with Unit(ledger, using=using) as unit:
+            for run in unit.due():
+                last = run
+                try:
+                    running.run(run.delivery, config)
+                    unit.succeed([run])
+                # The boundary of a run: whatever a handler raises is its own failure, and undone alone.
+                except Exception as exc:  # noqa: BLE001
+                    _fail(unit, run, exc)
+    except (Clash, CommitRefused) as exc:
+        exc.run = exc.run or last
+        raise
+
+
+def run_list(ledger: Ledger, *, using: str, config: BusConfig) -> None:
+    """Run a batch handler once for all deliveries of the unit; halve the list until who fails is alone."""
+    last: Run | None = None
+    try:
+        with Unit(ledger, using=using) as unit:
+            runs = list(unit.due())
+            last = runs[0] if runs else None
+            _run_part(unit, runs, config)
+    except (Clash, CommitRefused) as exc:
+        exc.run = exc.run or last
+        raise
+
+
+def run_outside(look: Callable[[], Run | None], ledger: Callable[[], Ledger], *, using: str, config: BusConfig) -> None:
+    """Run a handler that is `atomic=False`, and write down in a second transaction what became of it: at least once."""
+    run = look()
+    returned: list[Any] = []
+    failure: Exception | None = None
+    if run is not None:
+        try:
+            returned = running.call([run.delivery], config)
+        # The boundary of a run.
+        except Exception as exc:  # noqa: BLE001
+            failure = _own(exc, run)
+    with Unit(ledger(), using=using) as unit:
+        for due in unit.due():
+            _settle_outside(unit, due, run, returned, failure, config)
+
+
+async def arun_each(make_ledger: Callable[[], Ledger], *, using: str, config: BusConfig) -> None:
+    """Run a unit of async handlers; every database call goes through the thread of the current context."""
+    unit = await sync_to_async(_enter)(make_ledger, using)
+    last: Run | None = None
+    try:
+        due = unit.due()
+        while (run := await sync_to_async(_next)(due)) is not None:
+            last = run
+            try:
+                await running.arun(run.delivery, config)
+                await sync_to_async(unit.succeed)([run])
+            # The boundary of a run: whatever a handler raises is its own failure, and undone alone.
+            except Exception as exc:  # noqa: BLE001
+                await sync_to_async(_fail)(unit, run, exc)
+    except BaseException as exc:
+        await sync_to_async(unit.__exit__)(type(exc), exc, exc.__traceback__)
+        if isinstance(exc, Clash):
+            exc.run = exc.run or last
+        raise
+    try:
+        await sync_to_async(unit.__exit__)(None, None, None)
+    except (Clash, CommitRefused) as exc:
+        exc.run = last
+        raise
+
+
+async def arun_outside(
+    look: Callable[[], Run | None], ledger: Callable[[], Ledger], *, using: str, config: BusConfig
+) -> None:
+    """Do what `run_outside` does for an async handler."""
+    run = await sync_to_async(look)()
+    returned: list[Any] = []
+    failure: Exception | None = None
+    if run is not None:
+        try:
+            returned = await running.acall([run.delivery], config)
+        # The boundary of a run.
+        except Exception as exc:  # noqa: BLE001
+            failure = _own(exc, run)
+
+    def settle() -> None:
+        with Unit(ledger(), using=using) as unit:
+            for due in unit.due():
+                _settle_outside(unit, due, run, returned, failure, config)
+
+    await sync_to_async(settle)()
+
+
+def _enter(make_ledger: Callable[[], Ledger], using: str) -> Unit:
+    return Unit(make_ledger(), using=using).__enter__()
+
+
+def _next(due: Iterator[Run]) -> Run | None:
+    return next(due, None)
+
+
+def _run_part(unit: Unit, runs: Sequence[Run], config: BusConfig) -> None:
+    runs = [run for run in runs if not unit.steps_aside(run)]
+    if not runs:
+        return
+    unit.start(runs[0])
+    try:
+        running.run_batch([run.delivery for run in runs], config)
+        unit.succeed(runs)
+    # The boundary of a run: a list that fails is divided, so that only who is to blame fails in the end.
+    except Exception as exc:  # noqa: BLE001
+        if len(runs) == 1:
+            _fail(unit, runs[0], exc)
+            return
+        _undo(unit, runs[0], exc)
+        middle = len(runs) // 2
+        _run_part(unit, runs[:middle], config)
+        _run_part(unit, runs[middle:], config)
+
+
+def _settle_outside(
+    unit: Unit, due: Run, ran: Run | None, returned: list[Any], failure: Exception | None, config: BusConfig
+) -> None:
+    if ran is None or due.delivery.inbox_key != ran.delivery.inbox_key:
+        raise Clash("what waits has changed since it was looked at")
+    try:
+        if failure is not None:
+            raise failure
+        running.finish([due.delivery], returned, config)
+        unit.succeed([due])
+    # The boundary of a run.
+    except Exception as exc:  # noqa: BLE001
+        _fail(unit, due, exc)
+
+
+def _fail(unit: Unit, run: Run, error: Exception) -> None:
+    if isinstance(error, Interrupted):
+        raise error
+    try:
+        unit.fail(run, error)
+    except Outage as lost:
+        lost.run = run
+        raise
+
+
+def _undo(unit: Unit, run: Run, error: Exception) -> None:
+    if isinstance(error, Interrupted):
+        raise error
+    try:
+        unit.undo(error)
+    except Outage as lost:
+        lost.run = run
+        raise
+
+
+def _own(error: Exception, run: Run) -> Exception:
+    """Return the handler's own failure; raise Outage where the database was gone."""
+    if diagnose_outside(error) is Trouble.OUTAGE:
+        lost = Outage(str(error))
+        lost.run = run
+        raise lost from error
+    return error

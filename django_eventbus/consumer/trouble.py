@@ -1,0 +1,89 @@
+"""Is a database error an outage, a clash with somebody else, or the handler's own failure?"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from enum import Enum
+
+from django.db import DatabaseError, InterfaceError, connections
+
+from .run import Run
+
+CLASHES = {"40001", "40P01"}  # serialization_failure, deadlock_detected
+GOING_DOWN = {"57P01", "57P02", "57P03", "25P03", "57P05"}  # shutdowns, and sessions that were ended from outside
+
+
+class Trouble(Enum):
+    OUTAGE = "outage"  # the database is gone: no attempt counted
+    CLASH = "clash"  # with another transaction: again, one by one
+    FAILURE = "failure"  # the handler failed
+
+
+class Interrupted(Exception):
+    """A unit of work was rolled back as a whole; none of its runs counts as an attempt."""
+
+    run: Run | None = None  # the one that was under way; who interrupts again and again while alone is to blame
+
+
+class Outage(Interrupted):
+    """The connection to the database is lost."""
+
+
+class Clash(Interrupted):
+    """A deadlock or a serialization failure."""
+
+
+class CommitRefused(Interrupted):
+    """A constraint that is checked at the end was violated by one of the unit's runs."""
+
+
+class Fenced(Interrupted):
+    """Somebody else raised the epoch of these partition rows."""
+
+    def __init__(self, partition_ids: Collection[int]) -> None:
+        super().__init__(f"epoch raised on partition rows {sorted(partition_ids)}")
+        self.partition_ids = frozenset(partition_ids)
+
+
+def diagnose(error: BaseException, *, using: str) -> Trouble:
+    """Tell what an exception that came out of an open unit of work means.
+
+    Only the unit's own connection tells of an outage: the error of another database that a handler uses is the
+    handler's.
+    """
+    if is_lost(using):
+        return Trouble.OUTAGE
+    return Trouble.CLASH if CLASHES.intersection(_states(error)) or _is_locked(error) else Trouble.FAILURE
+
+
+def diagnose_outside(error: BaseException) -> Trouble:
+    """Tell what an exception means that was raised outside of a transaction."""
+    states = set(_states(error))
+    is_outage = states & GOING_DOWN or any(state.startswith("08") for state in states)
+    return Trouble.OUTAGE if is_outage else Trouble.FAILURE
+
+
+def is_lost(using: str) -> bool:
+    """Say whether the connection of an open unit is gone."""
+    connection = connections[using]
+    if connection.connection is None or connection.closed_in_transaction:
+        return True
+    return bool(getattr(connection.connection, "closed", False))
+
+
+def _states(error: BaseException) -> Iterator[str]:
+    """Yield the SQLSTATEs of an error and of what it was raised from."""
+    current: BaseException | None = error
+    for _ in range(10):
+        if current is None:
+            return
+        state = getattr(current, "sqlstate", None)
+        if state is not None:
+            yield str(state)
+        if isinstance(current, InterfaceError):
+            yield "08006"
+        current = current.__cause__ or current.__context__
+
+
+def _is_locked(error: BaseException) -> bool:
+    return isinstance(error, DatabaseError) and "database is locked" in str(error)
