@@ -76,13 +76,16 @@ def shipped_binaries() -> Path | None:
 
 
 def reachable(programs: Path) -> Path:
-    """Copy programs that lie in a folder closed to the user who will run them, as tox's is, into the run's folder."""
+    """Copy a wheel's programs out of a folder that is closed to the user who will run them, as tox's is."""
     if not unprivileged_user() or all(folder.stat().st_mode & 0o005 == 0o005 for folder in programs.parents):
         return programs
-    copy = run.folder() / programs.parent.name
+    version, package = programs.parents[0], programs.parents[1]
+    copy = run.folder() / package.name
     if not copy.exists():
-        shutil.copytree(programs.parent, copy, symlinks=True)
-    return copy / programs.name
+        libraries = f"{package.name}.libs"  # found by the programs relative to themselves
+        shutil.copytree(package.parent / libraries, run.folder() / libraries, symlinks=True)
+        shutil.copytree(version, copy / version.name, symlinks=True)
+    return copy / version.name / programs.name
 
 
 @dataclass(kw_only=True)
