@@ -82,7 +82,9 @@ class Heard:
         return [what for called, what in self.calls if called == name]
 
 
-def poll_until(consumer: Consumer, is_done: Callable[[list[Record]], bool], *, patience: float = PATIENCE) -> list[Record]:
+def poll_until(
+    consumer: Consumer, is_done: Callable[[list[Record]], bool], *, patience: float = PATIENCE
+) -> list[Record]:
     """Poll until the records so far satisfy a condition; fail when it takes too long."""
     records: list[Record] = []
     end = time.monotonic() + patience
@@ -134,8 +136,8 @@ def broker(request: pytest.FixtureRequest) -> Broker:
         config = bus_config(mock.address, consumer_options=embedded.CONSUMER_OPTIONS | {"auto.commit.interval.ms": 100})
         return Broker("embedded", KafkaTransport(config), lambda name, count: mock.create_topic(name, partitions=count))
     make_topic = request.getfixturevalue("make_topic")
-    protocol = "consumer" if request.param == "kafka-kip848" else "classic"
-    config = bus_config(request.getfixturevalue("kafka"), consumer=ConsumerConfig(group_protocol=protocol))
+    consumer = ConsumerConfig(group_protocol="consumer" if request.param == "kafka-kip848" else "classic")
+    config = bus_config(request.getfixturevalue("kafka"), consumer=consumer)
     return Broker(request.param, KafkaTransport(config), lambda name, count: make_topic(name, partitions=count))
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from confluent_kafka.cimpl import Producer
 
-from django_eventbus.transports.base import TopicPartition
+from django_eventbus.transports.base import ConsumerOptions, TopicPartition
+from django_eventbus.transports.kafka import KafkaTransport
 
-from .conftest import Broker, Heard, poll_until, row
+from .conftest import Broker, Heard, bus_config, poll_until, row
 
 
 def test_every_record_comes_with_its_exact_bytes(broker: Broker, group: str) -> None:
@@ -36,8 +38,8 @@ def test_records_of_a_key_come_in_their_order(broker: Broker, group: str) -> Non
     records = poll_until(consumer, lambda records: len(records) >= 300)
     consumer.close()
 
-    for key in {row[2] for row in rows}:
-        assert [r.value for r in records if r.key == key] == [row[4] for row in rows if row[2] == key]
+    for key in {sent[2] for sent in rows}:
+        assert [r.value for r in records if r.key == key] == [sent[4] for sent in rows if sent[2] == key]
 
 
 def test_stored_offsets_survive_a_restart(broker: Broker, group: str) -> None:
@@ -169,7 +171,8 @@ def test_poll_keeps_to_its_limit(broker: Broker, group: str) -> None:
 def test_a_second_member_takes_its_share_after_the_first_gave_it_up(broker: Broker, group: str) -> None:
     topic = broker.topic(4)
     broker.fill(topic, 40)
-    first, second, order = broker.consumer(group), broker.consumer(group), []
+    first, second = broker.consumer(group), broker.consumer(group)
+    order: list[str] = []
 
     def store_and_note(partitions: object) -> None:
         order.append("revoked")
@@ -189,7 +192,9 @@ def test_a_second_member_takes_its_share_after_the_first_gave_it_up(broker: Brok
     assert heard_first.assigned_now | heard_second.assigned_now == places
     assert len(heard_first.assigned_now) == 2
     assert order[:2] == ["revoked", "assigned"]
-    assert {record.offset for record in records if record.offset == 0} == set()  # what was stored on revoke was committed
+    assert {
+        record.offset for record in records if record.offset == 0
+    } == set()  # what was stored on revoke was committed
     second.close()
     poll_until(first, lambda _: heard_first.assigned_now == places)
     first.close()
@@ -270,3 +275,29 @@ def test_missing_topics_are_found_and_created(broker: Broker) -> None:
 
     assert broker.transport.missing_topics({there, missing}) == set()
     broker.transport.create_topics({there, missing})
+
+
+def test_a_foreign_record_comes_as_it_is(kafka: str, topic: str, group: str) -> None:
+    foreign = Producer({"bootstrap.servers": kafka})
+    foreign.produce(topic, None, b"", headers=[("a", None), ("a", b"\xff\xfe"), ("", b"")])
+    assert foreign.flush(10) == 0
+
+    consumer = KafkaTransport(bus_config(kafka)).open_consumer(ConsumerOptions(group=group, client_id="tests"))
+    consumer.subscribe([topic], listener=Heard())
+    (record,) = poll_until(consumer, lambda records: len(records) == 1)
+    consumer.close()
+
+    assert (record.key, record.value) == (b"", None)
+    assert list(record.headers) == [("a", None), ("a", b"\xff\xfe"), ("", b"")]
+
+
+def test_a_restarted_static_member_gets_its_partitions_back(kafka: str, topic: str, group: str) -> None:
+    transport, heard = KafkaTransport(bus_config(kafka)), Heard()
+    options = ConsumerOptions(group=group, client_id="tests", instance_id="pod-0")
+    for _ in range(2):
+        consumer = transport.open_consumer(options)
+        consumer.subscribe([topic], listener=heard)
+        poll_until(consumer, lambda _: bool(heard.assigned_now))
+        consumer.close()
+
+    assert heard.told("assigned") == [{TopicPartition(topic, 0)}] * 2

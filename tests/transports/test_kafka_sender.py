@@ -58,7 +58,7 @@ def kinds(result: Any, rows: list[OutgoingRow]) -> list[FailureKind | None]:
 
 
 def drain(sender: KafkaSender, rows: list[OutgoingRow], *, deadline: float = 10) -> tuple[list[int], list[int]]:
-    """Send as a relay does: what is not acknowledged or dead comes again; give acknowledged and dead ids in their order."""
+    """Send as a relay does, again what was not acknowledged; give the acknowledged and the dead ids."""
     acked: list[int] = []
     dead: list[int] = []
     for _ in range(50):
@@ -163,7 +163,8 @@ def test_a_missing_topic_steps_aside_as_a_whole_and_the_others_go_on(sender: Kaf
 
 def test_a_topic_created_later_is_found(kafka: str, sender: KafkaSender, topic: str, make_topic: Any) -> None:
     later = f"{topic}.later"
-    assert kinds(sender.send([wanted := row(later)], deadline=10), [wanted]) == [FailureKind.TOPIC]
+    wanted = row(later)
+    assert kinds(sender.send([wanted], deadline=10), [wanted]) == [FailureKind.TOPIC]
 
     make_topic(later)
 

@@ -26,8 +26,12 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--bus", default=DEFAULT, help="The bus whose topics are created (default: %(default)s).")
         parser.add_argument("--host", default="127.0.0.1", help="Where to listen (default: %(default)s).")
-        parser.add_argument("--port", type=int, default=_PORT, help="Where to listen; 0 takes a free port (%(default)s).")
-        parser.add_argument("--partitions", type=int, default=4, help="Partitions of each topic (default: %(default)s).")
+        parser.add_argument(
+            "--port", type=int, default=_PORT, help="Where to listen; 0 takes a free port (%(default)s)."
+        )
+        parser.add_argument(
+            "--partitions", type=int, default=4, help="Partitions of each topic (default: %(default)s)."
+        )
         parser.add_argument("--topic", action="append", default=[], help="A further topic; may be repeated.")
         parser.add_argument("--json", action="store_true", help="Print one JSON object instead of text.")
 
