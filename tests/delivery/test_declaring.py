@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from django_eventbus.delivery.context import MessageContext
+from django_eventbus.delivery.context import MessageContext, make_context
 from django_eventbus.delivery.registry import HandlerRegistry, handler, handlers
 from django_eventbus.exceptions import ContractError
 
@@ -125,7 +125,7 @@ class Callable_:
         (with_optional, False, False),
         (with_any, False, False),
         (asynchronous, True, True),
-        (functools.partial(with_context, context=None), False, False),
+        (functools.partial(with_context, context=make_context()), False, False),
         (Callable_(), False, True),
     ],
 )
@@ -188,4 +188,4 @@ def test_a_timeout_is_a_duration() -> None:
 
     (found,) = handlers.all()
     assert found.timeout == timedelta(seconds=1.5)
-    assert found.versions == {"1", "2.0"}
+    assert found.versions == frozenset({"1", "2.0"})

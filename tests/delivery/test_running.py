@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
+from uuid import UUID
 
 import pytest
 from asgiref.sync import async_to_sync, sync_to_async
@@ -139,7 +140,7 @@ def test_sys_exit_in_an_async_handler_does_not_end_the_loop() -> None:
         sys.exit(1)
 
     async def two() -> list[Any]:
-        return await asyncio.gather(arun(made, BUS), asyncio.sleep(0, "alive"), return_exceptions=True)
+        return list(await asyncio.gather(arun(made, BUS), asyncio.sleep(0, "alive"), return_exceptions=True))
 
     made = handled_by(function, atomic=False)
 
@@ -227,7 +228,7 @@ def test_an_error_caught_outside_of_its_own_savepoint_is_fine() -> None:
     def function(event: OrderPlaced) -> None:
         try:
             with transaction.atomic():
-                Invoice.objects.create(order_id=None)
+                Invoice.objects.create(order_id=UUID(int=1), total=None)  # type: ignore[misc]
         except IntegrityError:
             effect()
 
