@@ -110,14 +110,20 @@ def returns_no_event(event: Placed) -> int:
 
 @handler(NotEvent)  # type: ignore[type-var]  # pyright: ignore
 def not_an_event(event: NotEvent) -> None: ...
-@handler(Placed, on_dead_letter="hold")  # type: ignore[call-overload, untyped-decorator]  # pyright: ignore
-def wrong_literal(event: Placed) -> None: ...
+
+
+handler(Placed, on_dead_letter="hold")  # type: ignore[call-overload]  # pyright: ignore
+
+
 @handler(Placed)  # type: ignore[arg-type]  # pyright: ignore
 def too_many(event: Placed, context: MessageContext, extra: int) -> None: ...
 @handler(Placed)  # type: ignore[arg-type]  # pyright: ignore
 def too_few() -> None: ...
-@handler(Placed, nmae="x")  # type: ignore[call-overload, untyped-decorator]  # pyright: ignore
-def misspelt(event: Placed) -> None: ...
+
+
+handler(Placed, nmae="x")  # type: ignore[call-overload]  # pyright: ignore
+
+
 @handler  # type: ignore[call-overload]  # pyright: ignore
 def no_events(event: Placed) -> None: ...
 
