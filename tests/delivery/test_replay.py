@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from django.db import IntegrityError, connection
 
 from django_eventbus.conf import load
 from django_eventbus.delivery.dead_letters import Burial, bury
-from django_eventbus.delivery.replay import discard, get, replay
+from django_eventbus.delivery.replay import VerdictReport, discard, get, replay
 from django_eventbus.events.envelope import Envelope
 from django_eventbus.models import DeadLetter, OperatorAction, OutboxMessage, RetryMessage
 from django_eventbus.models.dead_letter import DeadLetterReason, unpack_headers
@@ -286,3 +288,38 @@ def test_receivers_hear_of_a_replay_after_the_commit(
     (call,) = heard
     assert (call["dead_letter_id"], call["operator"], call["reason"]) == (number, "ann", "fixed")
     assert call["envelope"].message_id == "m-1"
+
+
+@pytest.mark.postgres_only
+@pytest.mark.django_db(transaction=True)
+def test_of_two_operators_at_the_same_moment_one_replays() -> None:
+    (number,) = dead()
+    together = threading.Barrier(2, timeout=10)
+    reports: list[VerdictReport] = []
+
+    def click() -> None:
+        try:
+            together.wait()
+            reports.append(act([number]))
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=click) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+
+    assert sorted(len(report.done) for report in reports) == [0, 1]
+    assert (RetryMessage.objects.count(), OperatorAction.objects.count()) == (1, 1)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_replay_that_cannot_be_recorded_does_not_happen() -> None:
+    (number,) = dead()
+
+    with pytest.raises(IntegrityError):
+        replay([number], actor=None, using="default")  # type: ignore[arg-type]
+
+    assert DeadLetter.objects.get().status == "dead"
+    assert not RetryMessage.objects.exists()

@@ -150,6 +150,16 @@ def test_sys_exit_in_an_async_handler_does_not_end_the_loop() -> None:
     assert other == "alive"
 
 
+def test_a_cancellation_that_an_async_handler_raises_itself_is_its_own_failure() -> None:
+    async def function(event: OrderPlaced) -> None:
+        raise asyncio.CancelledError
+
+    made = handled_by(function, atomic=False)
+
+    with pytest.raises(HandlerMisbehaved):
+        async_to_sync(arun)(made, BUS)
+
+
 def test_an_interrupt_by_the_operator_is_not_contained() -> None:
     def function(event: OrderPlaced) -> None:
         raise KeyboardInterrupt
