@@ -1,0 +1,101 @@
+"""What does a test see of an event that was published?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+from weakref import ref
+
+from django.db import connections, transaction
+from django.test.testcases import DatabaseOperationForbidden  # type: ignore[attr-defined]
+
+from django_eventbus.bus import Bus, buses
+from django_eventbus.delivery.registry import handlers
+from django_eventbus.events.cloudevents import from_record
+from django_eventbus.events.envelope import Envelope
+from django_eventbus.events.registry import events
+from django_eventbus.models import ControlFlag, OutboxMessage
+from django_eventbus.transports.local import record_of
+
+SENDABLE = ("id", "topic", "key", "headers", "payload")
+
+
+class Fate:
+    """Tell whether the transaction in which something was written has survived so far."""
+
+    def __init__(self, using: str) -> None:
+        self._is_committed = False
+        hook = self._commit
+        # Held by the connection alone: Django drops it with the savepoint or transaction that is rolled back.
+        self._hook = ref(hook)
+        if connections[using].in_atomic_block or connections[using].get_autocommit():
+            transaction.on_commit(hook, using=using)
+        else:
+            self._is_committed = True  # set_autocommit(False) knows no hooks
+
+    @property
+    def is_rolled_back(self) -> bool:
+        return self._hook() is None and not self._is_committed
+
+    def _commit(self) -> None:
+        self._is_committed = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublishedEvent:
+    """Be one event as `publish()` took it, with the envelope in which it travels."""
+
+    event: Any
+    envelope: Envelope
+    bus: str  # alias in EVENTBUS
+    using: str  # database alias
+    fate: Fate | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def is_rolled_back(self) -> bool:
+        """Say whether its transaction or savepoint was rolled back, so that it will never be sent."""
+        return self.fate is not None and self.fate.is_rolled_back
+
+    def __str__(self) -> str:
+        key = (self.envelope.key or b"").decode("utf-8", "backslashreplace")
+        undone = " (ROLLED BACK)" if self.is_rolled_back else ""
+        return f"{self.event!r} to {self.envelope.topic}, key {key!r}{undone}"
+
+
+def waiting_in_outbox() -> list[PublishedEvent]:
+    """Return what this test's connection sees in the outboxes, in the order of publishing."""
+    return [published for bus in reachable_buses() for published in _waiting(bus)]
+
+
+def reachable_buses(alias: str | None = None) -> list[Bus]:
+    """Return one bus, or all whose database the running test case may use."""
+    if alias is not None:
+        return [buses[alias]]
+    return [bus for bus in buses.values() if _is_reachable(bus.config.database)]
+
+
+def reachable_aliases() -> list[str]:
+    """Return the databases of buses and handlers that the running test case may use."""
+    named = [bus.config.database for bus in buses.values()]
+    named += [handler.using for handler in handlers.all() if handler.using is not None]
+    return [alias for alias in dict.fromkeys(named) if _is_reachable(alias)]
+
+
+def _is_reachable(alias: str) -> bool:
+    try:
+        with connections[alias].cursor():
+            return True
+    except DatabaseOperationForbidden:  # not in the `databases` of the test case
+        return False
+
+
+def _waiting(bus: Bus) -> Iterator[PublishedEvent]:
+    using = bus.config.database
+    number = ControlFlag.objects.using(using).bus_number(bus.config.alias)
+    rows = OutboxMessage.objects.using(using).filter(bus=number).order_by("id").values_list(*SENDABLE)
+    for row in rows:
+        envelope = from_record(record_of(row))
+        contract = events.find(envelope.event_name, envelope.event_version)
+        event = envelope.data if contract is None else contract.codec.decode(envelope.data)
+        yield PublishedEvent(event=event, envelope=envelope, bus=bus.config.alias, using=using)
