@@ -21,7 +21,7 @@ from django_eventbus.models.unit import InboxRow, Opened, open_unit
 
 from .failing import Again, Dead, conclude
 from .ownership import Claim, Fence
-from .reporting import report
+from .reporting import OnRetry, report
 from .run import Run, Settled
 from .trouble import Fenced
 
@@ -29,11 +29,14 @@ from .trouble import Fenced
 class Arrivals:
     """Take messages into the inbox, and queue those that fail, or whose key waits, in the retry table."""
 
-    def __init__(self, runs: Sequence[Run], *, using: str, config: BusConfig, random: Random) -> None:
+    def __init__(
+        self, runs: Sequence[Run], *, using: str, config: BusConfig, random: Random, on_retry: OnRetry
+    ) -> None:
         self._runs = runs
         self._using = using
         self._config = config
         self._random = random
+        self._on_retry = on_retry
         self._fresh: set[UUID] = set()
         self._waiting: set[UUID] = set()
         self._rows: list[RetryMessage] = []
@@ -108,7 +111,7 @@ class Arrivals:
 
     def report(self) -> None:
         """Tell the receivers of signals; after the commit."""
-        report(self.settled)
+        report(self.settled, on_retry=self._on_retry)
 
     def _queue_first(self, run: Run, error: BaseException, *, available_at: datetime) -> None:
         row = retry_row(run, attempts=run.delivery.attempt, available_at=available_at)

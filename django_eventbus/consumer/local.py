@@ -17,7 +17,7 @@ from django_eventbus.transports.base import Record, TopicPartition
 from .careful import begin, end
 from .connections import refresh_connections
 from .ownership import Claim, Ownership
-from .trouble import Fenced
+from .trouble import Abandoned, Fenced
 from .turn import Arrival, Turn, Waiting
 
 PLACE = TopicPartition("", 0)  # one row per group; its owner is who holds the relay's locks
@@ -41,7 +41,7 @@ class LocalDeliverer:
             while done < len(records) and (done == 0 or time.monotonic() < until):
                 began = time.monotonic()
                 part = records[done : done + self._size]
-                handled = min((member.handle(part) for member in self._members), default=len(part))
+                handled = min((member.handle(part, until=until) for member in self._members), default=len(part))
                 done += handled
                 if handled == 0:
                     break
@@ -67,13 +67,15 @@ class _Member:
 
     def __init__(self, group: HandlerGroup, config: BusConfig) -> None:
         self._home = config.database
+        self._until = 0.0
         self._in_flight = config.consumer.batch_size
         self._ownership = Ownership(group, config, owner=f"{socket.gethostname()}:{os.getpid()}")
-        self._turn = Turn(group, config, has_loop=False, on_fenced=self._on_fenced, sleep=time.sleep)
+        self._turn = Turn(group, config, has_loop=False, on_fenced=self._on_fenced, sleep=self._sleep)
 
-    def handle(self, records: Sequence[Record]) -> int:
+    def handle(self, records: Sequence[Record], *, until: float) -> int:
         """Handle records; return how many of the first ones are done: none while somebody else holds the partition."""
         refresh_connections()
+        self._until = until
         claim = self._claim()
         if claim is None:
             return 0
@@ -109,7 +111,10 @@ class _Member:
         except Fenced:
             self._on_fenced(claim)
             return
-        self._turn.carry_out(self._turn.sort(begun))
+        try:
+            self._turn.carry_out(self._turn.sort(begun))
+        except Abandoned:
+            self._on_fenced(claim)  # taken again when the database is back
         if claim.is_current:
             for item in items:
                 end(item, using=self._home)
@@ -125,3 +130,7 @@ class _Member:
 
     def _on_fenced(self, claim: Claim) -> None:
         self._ownership.forget(claim.place)
+
+    def _sleep(self, seconds: float) -> bool:
+        time.sleep(seconds)
+        return time.monotonic() > self._until

@@ -23,6 +23,10 @@ class Positions:
         """Count what is received and not below the low-water mark."""
         return len(self._pending)
 
+    def open(self) -> int:
+        """Count what is received and not done."""
+        return len(self._pending) - len(self._done)
+
     def receive(self, offset: int) -> bool:
         """Note a record; False for one that came before (a second fetch of the same place)."""
         if offset <= self._last:

@@ -35,11 +35,21 @@ class Fence(NamedTuple):
 class Claim:
     """One partition that this worker owns, in one epoch on every database alias of its group.
 
-    Written by the thread that owns the consumer; other threads only read. A partition that is lost and taken again is
-    another claim, so whatever comes back late for the old one is recognised.
+    Written by the thread that owns the consumer; other threads read, and may end it. A partition that is lost and
+    taken again is another claim, so whatever comes back late for the old one is recognised.
     """
 
-    __slots__ = ("careful_for", "careful_until", "fences", "is_current", "place", "positions", "was_clean")
+    __slots__ = (
+        "careful_for",
+        "careful_until",
+        "end",
+        "fences",
+        "has_no_due",
+        "is_current",
+        "place",
+        "positions",
+        "was_clean",
+    )
 
     def __init__(
         self, place: TopicPartition, *, fences: Mapping[str, Fence], start: int | None, was_clean: bool
@@ -51,6 +61,12 @@ class Claim:
         self.is_current = True  # False: revoked, lost or fenced; nothing more is begun for it
         self.careful_for = 0  # messages that the dead predecessor may have had in flight
         self.careful_until: int | None = None  # end of the log when the partition was taken: later ones are innocent
+        self.has_no_due = False  # nothing of it in the retry table was due when somebody looked
+        self.end: int | None = None  # offset behind the last record, when it was reached
+
+    def begin_at(self, start: int | None) -> None:
+        """Expect records from this offset on."""
+        self.positions = Positions(start)
 
     @property
     def is_careful(self) -> bool:

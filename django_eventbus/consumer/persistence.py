@@ -37,6 +37,7 @@ class Attempt(AbstractContextManager["Attempt[Work]"], Generic[Work]):
         self.part = part
         self.is_alone = is_alone  # singled out: at most one run in the unit
         self.pause = 0.0  # seconds to wait after the block
+        self.is_outage = False  # nothing will go on before the database is back
         self._persistence = persistence
 
     @property
@@ -59,6 +60,7 @@ class Attempt(AbstractContextManager["Attempt[Work]"], Generic[Work]):
             self._persistence.calm()
         if not isinstance(exc, Interrupted):
             return False
+        self.is_outage = isinstance(exc, Outage)
         self.pause = self._persistence.interrupted(self, exc)
         return True
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from datetime import timedelta
+from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta
 
 from django_eventbus import signals
 from django_eventbus.delivery.deliveries import Outcome
 
 from .run import Settled
 
+OnRetry = Callable[[datetime | None], None]  # told when a waiting delivery is due; None: now
 
-def report(settled: Iterable[Settled]) -> None:
+
+def report(settled: Iterable[Settled], *, on_retry: OnRetry) -> None:
     """Send the signals of settled runs; dead letters are told by `bury`."""
     wants_handled = bool(signals.message_handled.receivers)
     for one in settled:
@@ -20,6 +22,7 @@ def report(settled: Iterable[Settled]) -> None:
                 if wants_handled:
                     _handled(one)
             case Outcome.RETRY:
+                on_retry(one.retry_at)
                 _retried(one)
             case Outcome.DEAD_LETTERED:
                 pass

@@ -28,7 +28,7 @@ from django_eventbus.transports.base import Record
 from .arrivals import inbox_rows, open_fenced, retry_row
 from .failing import Again, Dead, conclude
 from .ownership import Claim
-from .reporting import report
+from .reporting import OnRetry, report
 from .run import Run, Settled
 
 FIRST_ROWS = 20  # of each lane in one unit
@@ -49,6 +49,7 @@ class Retries:
         group: HandlerGroup,
         config: BusConfig,
         random: Random,
+        on_retry: OnRetry,
         limit: int = FIRST_ROWS,
         condemned: Mapping[UUID, BaseException],  # row -> it must not run: it fails with this
         first_condemned: Mapping[UUID, BaseException],  # lane -> the same for its first row
@@ -58,6 +59,7 @@ class Retries:
         self._group = group
         self._config = config
         self._random = random
+        self._on_retry = on_retry
         self._limit = limit
         self._claims = {claim.fences[using].partition_id: claim for claim in lanes.values()}
         self._condemned = condemned
@@ -71,7 +73,7 @@ class Retries:
         self._burials: list[Burial] = []
         self._fanned_out: list[UUID] = []
         self.settled: list[Settled] = []
-        self.has_more = False  # a lane has another row that may run at once
+        self._has_more = False  # a lane has another row that may run at once
 
     def open(self) -> None:
         """Fence, and read the first rows of each lane."""
@@ -130,11 +132,13 @@ class Retries:
             DeadLetter.objects.using(self._using).mark_replayed(self._replayed)
         if self._done:
             self._rows.finish(self._done)
-        self.has_more = self._rows.promote([*self._lanes, *self._fanned_out])
+        self._has_more = self._rows.promote([*self._lanes, *self._fanned_out])
 
     def report(self) -> None:
         """Tell the receivers of signals; after the commit."""
-        report(self.settled)
+        report(self.settled, on_retry=self._on_retry)
+        if self._has_more:
+            self._on_retry(None)
 
     def _prepare(self, row: WaitingDelivery) -> Iterator[Run]:
         """Read a waiting record again: the code may have changed since."""

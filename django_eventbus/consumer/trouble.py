@@ -29,6 +29,10 @@ class Outage(Interrupted):
     """The connection to the database is lost."""
 
 
+class Abandoned(Exception):
+    """The worker stops while the database is away: what was under way stays undone, and comes again."""
+
+
 class Clash(Interrupted):
     """A deadlock or a serialization failure."""
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import Enum
 from random import Random
 from typing import TypeVar
@@ -29,7 +30,7 @@ from .persistence import Attempt, Claimed, Persistence
 from .retries import FIRST_ROWS, Retries
 from .run import Run
 from .running import run_each, run_list, run_outside
-from .trouble import Outage
+from .trouble import Abandoned, Outage
 from .unit import Ledger, Unit
 
 T = TypeVar("T")
@@ -62,6 +63,7 @@ class Waiting:
     claim: Claim
     using: str  # database alias of the table
     handler: str  # stored name; empty for a record that could not be read
+    key: Hashable = None  # of the lane in memory that it has to run in
     condemned: BaseException | None = None  # careful mode: its first row must not run
 
 
@@ -88,15 +90,16 @@ class Turn:
         *,
         has_loop: bool,
         on_fenced: Callable[[Claim], None],
-        sleep: Callable[[float], None],
+        on_retry: Callable[[datetime | None], None] = lambda at: None,
+        sleep: Callable[[float], bool],  # returns whether its caller has to end
     ) -> None:
         self.group = group
         self.config = config
         self.random = Random()
-        self.has_more = False  # a lane of the retry table has another row that is due
         self._has_loop = has_loop
         self._on_fenced = on_fenced
-        self._sleep = sleep
+        self._on_retry = on_retry  # told when the next waiting delivery is due; None: now
+        self.sleep = sleep
 
     def sort(self, items: Iterable[Arrival | Waiting]) -> Sorted:
         """Read records, and divide what is to be done by the way in which it is."""
@@ -132,12 +135,13 @@ class Turn:
             self.settle([todo.broken], self.config.database, self._bury)
 
     def settle(self, parts: Iterable[Sequence[Work]], using: str, carry_out: Callable[[Attempt[Work]], None]) -> None:
-        """Try parts until each is committed or its partition belongs to somebody else."""
+        """Try parts until each is committed or its partition is somebody else's; raise Abandoned at the end."""
         for attempt in self.persistence(parts, using):
             with attempt:
                 carry_out(attempt)
             if attempt.pause:
-                self._sleep(attempt.pause)
+                if self.sleep(attempt.pause) and attempt.is_outage:
+                    raise Abandoned
                 refresh_connections()
 
     def persistence(self, parts: Iterable[Sequence[Work]], using: str) -> Persistence[Work]:
@@ -146,7 +150,9 @@ class Turn:
 
     def ledger_of_runs(self, attempt: Attempt[Run]) -> Ledger:
         """Return the books of runs that have just arrived."""
-        return Arrivals(attempt.part, using=attempt.using, config=self.config, random=self.random)
+        return Arrivals(
+            attempt.part, using=attempt.using, config=self.config, random=self.random, on_retry=self._on_retry
+        )
 
     def ledger_of_lanes(self, attempt: Attempt[Waiting]) -> Retries:
         """Return the books of lanes that wait."""
@@ -158,6 +164,7 @@ class Turn:
             group=self.group,
             config=self.config,
             random=self.random,
+            on_retry=self._on_retry,
             limit=1 if is_single else min(FIRST_ROWS, share),
             condemned=attempt.condemned,
             first_condemned={lane.lane: lane.condemned for lane in attempt.part if lane.condemned is not None},
@@ -226,9 +233,7 @@ class Turn:
         )
 
     def _run_lanes(self, attempt: Attempt[Waiting]) -> None:
-        ledger = self.ledger_of_lanes(attempt)
-        run_each(ledger, using=attempt.using, config=self.config)
-        self.has_more = self.has_more or ledger.has_more
+        run_each(self.ledger_of_lanes(attempt), using=attempt.using, config=self.config)
 
     def _run_lane_outside(self, attempt: Attempt[Waiting]) -> None:
         run_outside(
@@ -237,7 +242,6 @@ class Turn:
             using=attempt.using,
             config=self.config,
         )
-        self.has_more = True
 
     def _bury(self, attempt: Attempt[BrokenArrival]) -> None:
         ledger = Unreadable(attempt.part, using=attempt.using, group=self.group.name, config=self.config)

@@ -68,7 +68,8 @@ class Scene:
             note(name, event)
             fails(event)
 
-        function.__qualname__ = name  # the registry takes two functions of one place for one that was imported again
+        # The registry takes two functions of one place in the code for one that was imported again.
+        function.__code__ = function.__code__.replace(co_qualname=name)
         handler(Counted, name=name, **options)(function)
 
     @property

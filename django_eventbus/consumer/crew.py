@@ -1,0 +1,280 @@
+"""Which threads do the work, and who gets how much of it?"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from queue import SimpleQueue
+
+from django.db import DatabaseError
+
+from django_eventbus.conf import BusConfig
+from django_eventbus.delivery.groups import HandlerGroup
+from django_eventbus.transports.base import Record
+
+from .asynchronous import EventLoop, Job
+from .careful import begin, end
+from .connections import close_connections, refresh_connections
+from .lanes import Lanes
+from .ownership import Claim
+from .run import Run
+from .trouble import Abandoned, Fenced
+from .turn import Arrival, Turn, Waiting
+
+logger = logging.getLogger(__name__)
+
+IDLE = 1.0  # seconds without work after which a thread closes its connections
+
+Item = Arrival | Waiting
+Taken = tuple[Claim, Hashable, list[Item]]
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """Items whose effects are committed."""
+
+    claim: Claim
+    items: Sequence[Item]
+
+
+@dataclass(frozen=True, slots=True)
+class Unowned:
+    """A claim that somebody else has raised the epoch of."""
+
+    claim: Claim
+
+
+@dataclass(frozen=True, slots=True)
+class Defect:
+    """An error that is no handler's and no database's: the worker must end, loudly."""
+
+    error: BaseException
+
+
+News = Finished | Unowned | Defect
+
+
+class Crew:
+    """Threads that take from the lanes, each with database connections of its own.
+
+    `_changed` guards the lanes and the counters; what is finished goes to the thread that owns the consumer.
+    """
+
+    def __init__(
+        self, group: HandlerGroup, config: BusConfig, *, threads: int, on_retry: Callable[[datetime | None], None]
+    ) -> None:
+        self.news: SimpleQueue[News] = SimpleQueue()
+        self.is_careful = False  # one message at a time in the whole process
+        self._config = config
+        self._changed = threading.Condition()
+        self._lanes: Lanes[Item] = Lanes()
+        self._idle = 0
+        self._is_stopping = threading.Event()
+        self._batches = [handler.batch for handler in group.handlers if handler.batch is not None]
+        self._most = max([config.consumer.batch_size, *self._batches])
+        self._shares = len(self._batches) < len(group.handlers)  # a group of batch handlers only prefers full lists
+        has_async = any(handler.is_async for handler in group.handlers)
+        has_sync = any(not handler.is_async for handler in group.handlers)
+        self._turn = Turn(
+            group,
+            config,
+            has_loop=has_async,
+            on_fenced=self._report_fenced,
+            on_retry=on_retry,
+            sleep=self._is_stopping.wait,
+        )
+        self._loop = EventLoop(self._turn, slots=threads) if has_async else None
+        self._threads = [
+            threading.Thread(target=self._work, name=f"eventbus-worker-{number}", daemon=True)
+            for number in range(threads if has_sync else 1)
+        ]
+
+    def start(self) -> None:
+        """Start the threads."""
+        if self._loop is not None:
+            self._loop.start()
+        for thread in self._threads:
+            thread.start()
+
+    def submit(self, arrivals: Sequence[Arrival]) -> None:
+        """Queue messages in the lanes of their keys."""
+        with self._changed:
+            for item in arrivals:
+                self._lanes.add(item, partition=item.claim, key=lane_key(item.record))
+            self._changed.notify(len(arrivals))
+
+    def submit_waiting(self, lane: Waiting) -> None:
+        """Queue a waiting lane before the messages of its key."""
+        with self._changed:
+            self._lanes.add_first(lane, partition=lane.claim, key=lane.key)
+            self._changed.notify()
+
+    def drop(self, claim: Claim) -> None:
+        """Forget what is queued of a partition."""
+        with self._changed:
+            self._lanes.drop(claim)
+            self._changed.notify_all()
+
+    def is_busy(self, claim: Claim) -> bool:
+        """Say whether something of a partition is running."""
+        with self._changed:
+            return self._lanes.is_busy(claim)
+
+    def wait_for(self, is_over: Callable[[], bool], *, timeout: float) -> bool:
+        """Wait until a condition holds that ends with finished work; return whether it does."""
+        with self._changed:
+            return self._changed.wait_for(is_over, timeout)
+
+    @property
+    def out(self) -> int:
+        """Count the lanes that somebody is at work on."""
+        return self._lanes.out
+
+    def wake(self) -> None:
+        """Let the threads look again; after `is_careful` has changed."""
+        with self._changed:
+            self._changed.notify_all()
+
+    def stop(self, timeout: float) -> bool:
+        """Finish what is running, at most `timeout` seconds long; return whether nothing is left."""
+        self._is_stopping.set()
+        self.wake()
+        until = time.monotonic() + timeout
+        for thread in self._threads:
+            thread.join(max(0.0, until - time.monotonic()))
+        if self._loop is not None:
+            self._loop.stop(max(0.0, until - time.monotonic()))
+        return self._lanes.out == 0
+
+    def _work(self) -> None:
+        try:
+            while (taken := self._take()) is not None:
+                refresh_connections()
+                self._carry_out(taken)
+        except Abandoned:
+            logger.warning("stopped during an outage: what was under way comes again")
+        # The boundary of a turn: what comes here is a defect of this package. The message stays unfinished, the worker
+        # ends uncleanly, and careful mode finds the message if it happens again.
+        except Exception as exc:
+            logger.exception("worker thread failed")
+            self.news.put(Defect(exc))
+        finally:
+            close_connections()
+
+    def _take(self) -> list[Taken] | None:
+        with self._changed:
+            self._idle += 1
+            try:
+                while not self._is_stopping.is_set():
+                    if self.is_careful:
+                        if self._lanes.ready and not self._lanes.out:
+                            return self._taken(1)
+                    elif self._lanes.ready:
+                        return self._taken(self._most)
+                    if not self._changed.wait(IDLE) and not self._lanes.ready:
+                        close_connections()
+                        self._changed.wait()
+                return None
+            finally:
+                self._idle -= 1
+
+    def _taken(self, limit: int) -> list[Taken]:
+        found = self._lanes.take(limit, takers=self._idle if self._shares else 1)
+        return [(claim, key, items) for claim, key, items in found if isinstance(claim, Claim)]
+
+    def _carry_out(self, taken: Sequence[Taken]) -> None:
+        todo = self._turn.sort(self._begin(item) for _, _, items in taken for item in items)
+        jobs: dict[tuple[Claim, Hashable], list[Run | Waiting]] = defaultdict(list)
+        for work in todo.on_loop:
+            key = work.key if isinstance(work, Waiting) else lane_key(work.delivery.record)
+            jobs[work.claim, key].append(work)
+        ends = {(claim, key): _Countdown(2 if (claim, key) in jobs else 1) for claim, key, _ in taken}
+        for claim, key, items in taken:
+            if self._loop is not None and (runs := jobs.get((claim, key))):
+                self._submit_job(self._loop, claim, key, items, runs, ends[claim, key])
+        self._turn.carry_out(todo)
+        finished = [one for one in taken if ends[one[0], one[1]].is_last()]
+        self._finish(finished)
+
+    def _submit_job(
+        self,
+        loop: EventLoop,
+        claim: Claim,
+        key: Hashable,
+        items: list[Item],
+        work: Sequence[Run | Waiting],
+        countdown: _Countdown,
+    ) -> None:
+        def done(failure: BaseException | None) -> None:
+            if isinstance(failure, Abandoned):
+                return
+            if failure is not None:
+                logger.error("async worker failed", exc_info=failure)
+                self.news.put(Defect(failure))
+            elif countdown.is_last():
+                self._finish([(claim, key, items)])
+
+        loop.submit(Job(work=work, done=done))
+
+    def _begin(self, item: Item) -> Item:
+        """Count, in careful mode, what may kill the process."""
+        while True:
+            try:
+                return begin(item, using=self._config.database)
+            except Fenced:
+                self._report_fenced(item.claim)
+                return item
+            except DatabaseError:
+                self._pause()
+
+    def _finish(self, taken: Sequence[Taken]) -> None:
+        for claim, _, items in taken:
+            if not claim.is_current:
+                continue
+            if claim.is_careful:
+                self._end(items)
+            self.news.put(Finished(claim, items))
+        # Released only now: whoever waits for a lane to end finds its news already there.
+        with self._changed:
+            for claim, key, _ in taken:
+                self._lanes.release(claim, key)
+            self._changed.notify_all()
+
+    def _end(self, items: Sequence[Item]) -> None:
+        for item in items:
+            try:
+                end(item, using=self._config.database)
+            except DatabaseError:
+                self._pause()  # its next start is counted on top: three outages at this very moment would condemn it
+
+    def _pause(self) -> None:
+        if self._is_stopping.wait(0.5):
+            raise Abandoned
+        refresh_connections()
+
+    def _report_fenced(self, claim: Claim) -> None:
+        claim.is_current = False
+        self.news.put(Unowned(claim))
+
+
+class _Countdown:
+    """Tell who of several threads is the last to finish a lane."""
+
+    def __init__(self, parts: int) -> None:
+        self._left = parts
+        self._lock = threading.Lock()  # protects `_left`
+
+    def is_last(self) -> bool:
+        with self._lock:
+            self._left -= 1
+            return self._left == 0
+
+
+def lane_key(record: Record) -> Hashable:
+    """Return the key of a record's lane; records without a key have no order among them."""
+    return record.offset if record.key is None else record.key

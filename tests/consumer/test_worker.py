@@ -1,0 +1,210 @@
+"""What a worker promises, over a broker in memory and a real database."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from django.db import connections
+
+from django_eventbus.consumer.worker import Worker, WorkerReport
+from django_eventbus.delivery.registry import groups_of
+from django_eventbus.models import PartitionEpoch, RetryMessage
+from django_eventbus.transports.memory import MemoryTransport
+from tests.consumer.scene import TOPIC, Counted, Scene, config, counted, noted
+
+
+class Stage:
+    """A broker in memory, and workers in threads of their own."""
+
+    def __init__(self, *, partitions: int = 4, **settings: Any) -> None:
+        consumer = {"CONCURRENCY": 4, "GRACE": 2, "SHUTDOWN_TIMEOUT": 10} | settings.pop("CONSUMER", {})
+        self.config = config(CONSUMER=consumer, CREATE_TOPICS=True, **settings)
+        self.transport = MemoryTransport(self.config)
+        self.transport.broker.create_topic(TOPIC, partitions=partitions)
+        self.handles = Scene.handles.__get__(self)
+        self.stops: list[threading.Event] = []
+        self.threads: list[threading.Thread] = []
+        self.reports: list[WorkerReport] = []
+
+    def send(self, number: int, key: str | None = "a", **more: Any) -> None:
+        record = counted(number, key, **more)
+        headers = "\x1f".join(part.decode() if isinstance(part, bytes) else part for pair in record.headers for part in pair)
+        failure = self.transport.broker.receive((number, TOPIC, record.key, headers, record.value))
+        assert failure is None
+
+    def worker(self, **options: Any) -> Worker:
+        (group,) = groups_of(self.config).values()
+        return Worker(self.config, group, self.transport, **options)
+
+    def start(self, **options: Any) -> None:
+        worker, stop = self.worker(instance=str(len(self.threads))), threading.Event()
+
+        def run() -> None:
+            try:
+                self.reports.append(worker.run(stop, **options))
+            finally:
+                connections.close_all()
+
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+        self.stops.append(stop)
+        self.threads.append(thread)
+
+    def run(self, **options: Any) -> WorkerReport:
+        return self.worker().run(threading.Event(), **{"timeout": 20.0, "until_caught_up": True, **options})
+
+    def stop(self) -> None:
+        for stop in self.stops:
+            stop.set()
+        for thread in self.threads:
+            thread.join(20)
+            assert not thread.is_alive()
+
+
+def eventually(condition: Callable[[], object], *, within: float = 15.0) -> None:
+    deadline = time.monotonic() + within
+    while not condition():
+        assert time.monotonic() < deadline, "did not happen in time"
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def stage(transactional_db: None) -> Iterator[Stage]:
+    stage = Stage()
+    yield stage
+    stage.stop()
+
+
+pytestmark = pytest.mark.postgres_only
+
+
+def test_a_worker_handles_all_there_is_and_stops(stage: Stage) -> None:
+    stage.handles("first")
+    for n in range(400):
+        stage.send(n, f"k{n % 20}")
+
+    report = stage.run()
+
+    assert report.is_caught_up
+    assert report.handled == 400
+    assert sorted(noted("first")) == list(range(400))
+    assert all(noted("first", f"k{k}") == list(range(k, 400, 20)) for k in range(20))
+    assert set(PartitionEpoch.objects.values_list("is_clean", "low_water", "number").values_list("is_clean", flat=True)) == {True}
+
+
+def test_a_key_keeps_its_order_while_one_of_its_messages_is_retried(stage: Stage) -> None:
+    failed: list[int] = []
+
+    def fails_once(event: Counted) -> None:
+        if event.number % 7 == 0 and event.number not in failed:
+            failed.append(event.number)
+            raise ValueError
+
+    stage.config = config(
+        CONSUMER={"CONCURRENCY": 4}, CREATE_TOPICS=True, RETRY={"DELAYS": (0.05,), "JITTER": 0, "MAX_ATTEMPTS": 3}
+    )
+    stage.handles("flaky", fails_once)
+    for n in range(300):
+        stage.send(n, f"k{n % 10}")
+
+    stage.start()
+
+    eventually(lambda: len(noted("flaky")) == 300)
+    stage.stop()
+    assert all(noted("flaky", f"k{k}") == list(range(k, 300, 10)) for k in range(10))
+    assert not RetryMessage.objects.exists()
+
+
+def test_two_members_share_the_partitions_and_hand_them_over(stage: Stage) -> None:
+    stage.handles("first", lambda event: time.sleep(0.002))
+    for n in range(300):
+        stage.send(n, f"k{n % 20}")
+
+    stage.start()
+    eventually(lambda: len(noted("first")) > 20)
+    stage.start()
+    for n in range(300, 600):
+        stage.send(n, f"k{n % 20}")
+    eventually(lambda: len(noted("first")) == 600)
+    stage.stop()
+
+    assert all(noted("first", f"k{k}") == list(range(k, 600, 20)) for k in range(20))
+    assert len(set(PartitionEpoch.objects.values_list("owner", flat=True))) >= 1
+    assert all(report.handled > 0 for report in stage.reports)
+
+
+def test_max_messages_ends_after_that_many(stage: Stage) -> None:
+    stage.handles("first")
+    for n in range(50):
+        stage.send(n, f"k{n}")
+
+    report = stage.run(max_messages=10, until_caught_up=False)
+
+    assert report.handled == 10
+    assert len(noted("first")) == 10
+
+
+def test_a_timeout_is_reported(stage: Stage) -> None:
+    stage.handles("first")
+
+    report = stage.run(timeout=0.5, until_caught_up=False)
+
+    assert report.is_timed_out
+
+
+def test_async_handlers_run_side_by_side_and_each_in_its_own_transaction(stage: Stage) -> None:
+    import asyncio
+
+    from django_eventbus.delivery.registry import handler
+    from tests.shop.models import Effect
+
+    running: list[int] = []
+    most: list[int] = []
+
+    @handler(Counted, name="tests.waits")
+    async def waits(event: Counted) -> None:
+        running.append(event.number)
+        most.append(len(running))
+        await Effect.objects.acreate(handler="waits", key=event.key, number=event.number)
+        await asyncio.sleep(0.05)
+        running.remove(event.number)
+        if event.number == 5:
+            raise ValueError
+
+    for n in range(12):
+        stage.send(n, f"k{n}")
+
+    stage.run()
+
+    assert sorted(noted("waits")) == [n for n in range(12) if n != 5]
+    assert max(most) == 4
+    assert RetryMessage.objects.count() == 1
+
+
+def test_batch_handlers_get_lists_and_a_bad_message_fails_alone(stage: Stage) -> None:
+    from django_eventbus.delivery.registry import handler
+    from tests.shop.models import Effect
+
+    sizes: list[int] = []
+
+    @handler(Counted, name="tests.bulk", batch=64)
+    def bulk(events: list[Counted]) -> None:
+        sizes.append(len(events))
+        Effect.objects.bulk_create([Effect(handler="bulk", key=e.key, number=e.number) for e in events])
+        if any(e.number == 33 for e in events):
+            raise ValueError
+
+    for n in range(200):
+        stage.send(n, f"k{n % 50}")
+
+    stage.run()
+
+    # 33 fails alone; 83, 133 and 183 have its key and wait behind it.
+    assert sorted(noted("bulk")) == [n for n in range(200) if n % 50 != 33]
+    assert RetryMessage.objects.count() == 4
+    assert RetryMessage.objects.filter(available_at__isnull=False).get().position == RetryMessage.objects.order_by("position").first().position
+    assert max(sizes) > 20
