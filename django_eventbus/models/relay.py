@@ -32,10 +32,10 @@ SET LOCAL enable_bitmapscan = off
 # One lock after the other, and none after the first that is taken: a standby's try disturbs nobody.
 LOCK = """
 WITH RECURSIVE attempt (place, is_taken) AS (
-    SELECT 1, pg_try_advisory_xact_lock((%(keys)s::bigint[])[1])
+    SELECT 1, pg_try_advisory_xact_lock(('{{{keys}}}'::bigint[])[1])
     UNION ALL
-    SELECT place + 1, pg_try_advisory_xact_lock((%(keys)s::bigint[])[place + 1]) FROM attempt
-    WHERE is_taken AND place < cardinality(%(keys)s::bigint[])
+    SELECT place + 1, pg_try_advisory_xact_lock(('{{{keys}}}'::bigint[])[place + 1]) FROM attempt
+    WHERE is_taken AND place < {count}
 )
 SELECT bool_and(is_taken) FROM attempt
 """
@@ -104,9 +104,13 @@ class RelaySession:
 
     def begin(self) -> bool:
         """Begin a step and take the share's locks; if another relay has them, the step is over: return False."""
-        self._control.execute(self._begin)
-        # A statement of its own: what is read under a lock needs a snapshot from after it was taken.
-        if self.fetch(LOCK, {"keys": self._keys})[0][0]:
+        # One round trip, several statements: what is read under a lock needs a snapshot from after it was taken. The
+        # simple protocol, which this is, leaves no open portal, whose snapshot would hold back vacuum while idle.
+        results = self._control.execute(self._begin)
+        while results.nextset():
+            pass
+        row = results.fetchone()
+        if row is not None and row[0]:
             return True
         self.rollback()
         return False
@@ -184,7 +188,9 @@ class RelaySession:
         self._is_pooled = pid != self._work.info.backend_pid
         self._is_preparing = not self._is_pooled
         self._keys = [_signed(self._table << 32 | self.bus * SHARDS + shard) for shard in self.shards]
-        self._begin = BEGIN.format(grace=round(self._config.outbox.grace.total_seconds() * 1000))
+        grace = round(self._config.outbox.grace.total_seconds() * 1000)
+        lock = LOCK.format(keys=",".join(map(str, self._keys)), count=len(self._keys))
+        self._begin = f"{BEGIN.format(grace=grace)};{lock}"
         self._last_id = f"SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM {sequence}"  # noqa: S608
         shards = "" if len(self.shards) == SHARDS else "AND shard = ANY(%(shards)s::smallint[])"
         self._above = ABOVE.format(shards=shards)

@@ -37,17 +37,21 @@ class WindowReader:
     def restart(self) -> None:
         """Forget what was learned: another relay may have been at work, so the next read starts at zero."""
         self.window = Window()
-        self._rescan_at = time.monotonic() + RESCAN_INTERVAL
+        self._rescan_at = 0.0
         self._read: tuple[list[int], int, bool] | None = None
 
     def read(self) -> list[OutgoingRow]:
         """Return the next messages; call `learn` once the step that sent them has committed."""
-        if time.monotonic() >= self._rescan_at:
-            self.restart()
         self._look()
         # Only a read that begins after an id became safe may draw conclusions from it.
         safe = self._safe
-        rows = self._source.read(after=self.window.after, ranges=self.window.ranges, limit=self._limit)
+        # Now and then everything is read, should the window be wrong; what it has learnt is kept, since under a writer
+        # that stays open it could not be learnt again.
+        now = time.monotonic()
+        covered = self.window if now < self._rescan_at else Window()
+        if covered is not self.window:
+            self._rescan_at = now + RESCAN_INTERVAL
+        rows = self._source.read(after=covered.after, ranges=covered.ranges, limit=self._limit)
         self._read = ([row[0] for row in rows], safe, len(rows) >= self._limit)
         return rows
 

@@ -81,7 +81,7 @@ def _unseen(covered: Iterable[Range], read: Sequence[int], *, above: int) -> Ite
         while place < len(read) and read[place] <= last:
             if start < read[place] and read[place] - 1 > above:
                 yield (max(start, above + 1), read[place] - 1)
-            start = read[place] + 1
+            start = max(start, read[place] + 1)
             place += 1
         if start <= last and last > above:
             yield (max(start, above + 1), last)

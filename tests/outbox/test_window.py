@@ -46,8 +46,8 @@ class Reading:
         if self.candidate.is_safe:
             self.safe, self.candidate = self.candidate.id, None
 
-    def step(self, outbox: Outbox, acked: frozenset[int]) -> None:
-        read = outbox.read(self.window)
+    def step(self, outbox: Outbox, acked: frozenset[int], *, is_rescan: bool = False) -> None:
+        read = outbox.read(Window() if is_rescan else self.window)
         assert read == sorted(outbox.visible)[:LIMIT], "the window must never hide a row that is not sent"
         gone = [id_ for place, id_ in enumerate(read) if place in acked]
         outbox.visible.difference_update(gone)
@@ -64,6 +64,7 @@ ACTIONS = st.one_of(
     st.tuples(st.just("look"), st.none()),
     st.tuples(st.just("step"), st.frozensets(st.integers(0, LIMIT - 1))),
     st.tuples(st.just("step"), st.just(frozenset(range(LIMIT)))),
+    st.tuples(st.just("rescan"), st.frozensets(st.integers(0, LIMIT - 1))),
 )
 
 
@@ -82,9 +83,9 @@ def play(actions: list[tuple[str, object]]) -> tuple[Outbox, Reading]:
                 outbox.writers.pop(str(detail), None)
             case "look":
                 reading.look(outbox)
-            case "step":
+            case "step" | "rescan":
                 assert isinstance(detail, frozenset)
-                reading.step(outbox, detail)
+                reading.step(outbox, detail, is_rescan=name == "rescan")
     return outbox, reading
 
 
@@ -170,6 +171,12 @@ def test_with_too_many_ranges_rows_that_stay_are_still_above_the_floor(monkeypat
     learnt = Window().learn([2, 4], left=[2, 4], safe=10, is_cut_off=False)
 
     assert learnt.after == 1
+
+
+def test_a_row_that_a_rescan_finds_outside_the_window_is_covered_from_then_on() -> None:
+    learnt = Window(floor=10, cursor=20, ranges=((15, 15),)).learn([3, 25], left=[3], safe=12, is_cut_off=False)
+
+    assert learnt.ranges == ((3, 3), (15, 15), (21, 24))
 
 
 def test_a_prepared_transaction_keeps_an_id_unsafe_although_its_name_has_changed() -> None:
