@@ -58,15 +58,15 @@ message_handled = Signal()
 # envelope, handler, group, attempt, error (exception), retry_at (datetime): an attempt failed, another one will follow.
 message_retried = Signal()
 # envelope (None where undecodable), handler ("" for the outbox and undecodable ones), group, attempt, error (exception
-# or text), dead_letter_id.
+# or text), dead_letter_id: a message ended, and its dead letter is committed.
 message_dead_lettered = Signal()
-# envelope, handler, dead_letter_id, operator (text), reason.
+# envelope, handler, dead_letter_id, operator (text), reason: a replay was ordered, and the order is committed.
 dead_letter_replayed = Signal()
-# bus, using, state (RelayState), shards (collection), reason (text).
+# bus, using, state (RelayState), shards (collection), reason (text): a relay of this process became something else.
 relay_state_changed = Signal()
-# group, partitions (collection of (topic, number)).
+# group, partitions (collection of (topic, number)): the broker gave partitions to this worker.
 partitions_assigned = Signal()
-# group, partitions, lost (True: another worker may own them already).
+# group, partitions, lost (True: another worker may own them already): the broker took partitions from this worker.
 partitions_revoked = Signal()
 
 

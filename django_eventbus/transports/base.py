@@ -22,7 +22,7 @@ class Capabilities:
 
 
 class FailureKind(Enum):
-    """Say what a relay must do with a row that was not acknowledged (PROTOCOL 2, Errors)."""
+    """Say what a relay must do with a row that was not acknowledged."""
 
     TRANSPORT_DOWN = "transport_down"  # back off, no attempt counted
     PRODUCER_FAULT = "producer_fault"  # never the row's fault: back off, loud

@@ -1,4 +1,4 @@
-"""What does each error code of Kafka mean for a row that was to be sent? (PROTOCOL 2, Errors, as data.)"""
+"""What does each error code of Kafka mean for a row that was to be sent?"""
 
 from __future__ import annotations
 
