@@ -15,7 +15,7 @@ from django.db import DatabaseError
 
 from django_eventbus.conf import BusConfig
 from django_eventbus.delivery.groups import HandlerGroup
-from django_eventbus.exceptions import EventBusError, TopicMissing, TransportUnavailable
+from django_eventbus.exceptions import EventBusError, TransportUnavailable
 from django_eventbus.signals import emit, partitions_assigned, partitions_revoked
 from django_eventbus.transports.base import Consumer, ConsumerOptions, TopicPartition, Transport
 
@@ -96,10 +96,9 @@ class Worker:
     ) -> WorkerReport:
         """Consume until `stop` is set, or a stated condition is reached; then finish what is running.
 
-        Raises TopicMissing, and ConsumerFailed where the broker refuses this member for good.
+        Raises ConsumerFailed where the broker refuses this member for good.
         """
         until = None if timeout is None else time.monotonic() + timeout
-        self._check_topics(stop, until)
         self._consumer = self._join()
         self._target = Target(self._consumer, self._group.topics) if until_caught_up else None
         self._crew.start()
@@ -381,25 +380,6 @@ class Worker:
             is_timed_out=until is not None and time.monotonic() >= until and not is_caught_up,
             is_clean=self._is_clean,
         )
-
-    def _check_topics(self, stop: threading.Event, until: float | None) -> None:
-        """Wait for the broker, and for nothing else: a missing topic is an error unless it may be created."""
-        while not stop.is_set() and (until is None or time.monotonic() < until):
-            try:
-                missing = self._transport.missing_topics(self._group.topics)
-                if missing and self._config.create_topics:
-                    self._transport.create_topics(missing)
-                    missing = set()
-            except TransportUnavailable as exc:
-                logger.warning("broker does not answer group=%s error=%s", self._group.name, exc)
-                stop.wait(1.0)
-                continue
-            if missing:
-                raise TopicMissing(
-                    f"Topics {', '.join(sorted(missing))} do not exist. Create them, or set "
-                    f"EVENTBUS[{self._config.alias!r}]['CREATE_TOPICS'] = True and start consume_events again."
-                )
-            return
 
     def _join(self) -> Consumer:
         name = os.environ.get("POD_NAME") or socket.gethostname()

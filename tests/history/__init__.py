@@ -1,0 +1,1 @@
+"""Long runs in which processes are killed and frozen at random, and what they must not have done."""

@@ -1,0 +1,67 @@
+"""Two handlers that write down what each saw before it, and fail by a plan."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+
+from django.db import connection
+
+from django_eventbus.delivery.context import MessageContext
+from django_eventbus.delivery.registry import handler
+from django_eventbus.delivery.retry import RetryPolicy
+from django_eventbus.events.contract import external_event
+from tests.history import chaos
+
+POLICY = RetryPolicy(max_attempts=6, delays=(0.15,), jitter=0)
+TOPIC = os.environ.get("HISTORY_TOPIC", "history")
+DEADLY = os.environ.get("HISTORY_DEADLY", "")  # key/number of a message that kills its process
+
+EFFECT = """
+INSERT INTO history_effect (handler, key, number, previous, attempt, owner)
+SELECT %(handler)s, %(key)s, %(number)s, coalesce(max(number), -1), %(attempt)s, %(owner)s
+FROM history_effect WHERE handler = %(handler)s AND key = %(key)s
+"""
+
+
+class Planned(Exception):
+    """A failure of the plan."""
+
+
+@external_event("history.counted", topic=f"/{TOPIC}", domain="history")
+class Counted:
+    key: str
+    number: int
+
+
+@handler(Counted, name="history.a", retry=POLICY)
+def first(event: Counted, context: MessageContext) -> None:
+    write("a", event, context)
+
+
+@handler(Counted, name="history.b", retry=POLICY)
+def second(event: Counted, context: MessageContext) -> None:
+    write("b", event, context)
+
+
+def write(name: str, event: Counted, context: MessageContext) -> None:
+    chaos.point("handler" if context.attempt == 1 else "retry handler")
+    if f"{event.key}/{event.number}" == DEADLY:
+        os._exit(9)
+    if fails(name, event.key, event.number, context.attempt):
+        raise Planned
+    values = {
+        "handler": name,
+        "key": event.key,
+        "number": event.number,
+        "attempt": context.attempt,
+        "owner": f"{os.getpid()}",
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(EFFECT, values)
+
+
+def fails(name: str, key: str, number: int, attempt: int) -> bool:
+    """Four runs in a hundred fail, once to three times."""
+    drawn = int.from_bytes(hashlib.blake2b(f"{name}/{key}/{number}".encode(), digest_size=8).digest()) % 1000
+    return drawn < 40 and attempt <= 1 + drawn % 3
