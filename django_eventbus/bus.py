@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Unpack, cast
 from uuid import UUID
+from weakref import WeakSet
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
@@ -15,10 +16,18 @@ from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
 
 from .conf import BusConfig, load
+from .consumer.local import LocalDeliverer
+from .consumer.worker import Worker, WorkerReport
+from .delivery.groups import HandlerGroup
+from .delivery.registry import groups_of
 from .exceptions import ConfigurationError
 from .outbox import publisher
+from .outbox.background import background_relays
 from .outbox.publisher import PublishOptions
-from .transports.base import Transport
+from .outbox.relay import Relay, RelayReport
+from .outbox.wakeup import register_waker
+from .transports.base import Sender, Transport
+from .transports.local import LocalSender, LocalTransport
 
 DEFAULT = "default"
 
@@ -34,6 +43,7 @@ class Bus:
 
     def __init__(self, config: BusConfig) -> None:
         self.config = config
+        self._relays: WeakSet[Relay] = WeakSet()
 
     @cached_property
     def transport(self) -> Transport:
@@ -44,6 +54,59 @@ class Bus:
                 f"EVENTBUS[{self.config.alias!r}]['TRANSPORT']: {self.config.transport!r} cannot be imported ({exc})."
             ) from exc
         return cast("Transport", factory(self.config))
+
+    @cached_property
+    def groups(self) -> Mapping[str, HandlerGroup]:
+        """Return the consumer groups of this project's handlers; needs ready apps."""
+        return groups_of(self.config)
+
+    @cached_property
+    def deliverer(self) -> LocalDeliverer:
+        """Return what runs the handlers where the relay itself is the transport."""
+        return LocalDeliverer(self.config, self.groups)
+
+    def open_relay(
+        self, *, share: int = 0, shares: int = 1, on_progress: Callable[[RelayReport], None] | None = None
+    ) -> Relay:
+        """Make the relay of one share of the outbox; `run` belongs to the thread that calls it."""
+        is_local = isinstance(self.transport, LocalTransport)
+        relay = Relay(
+            self.config,
+            self._open_local_sender if is_local else self._open_sender,
+            share=share,
+            shares=shares,
+            idle_work=self.deliverer.run_due_retries if is_local else None,
+            on_progress=on_progress,
+        )
+        self._relays.add(relay)
+        return relay
+
+    def open_worker(
+        self,
+        group: HandlerGroup,
+        *,
+        concurrency: int | None = None,
+        instance: str = "0",
+        on_progress: Callable[[WorkerReport], None] | None = None,
+    ) -> Worker:
+        """Make a consumer of one group; `run` belongs to the thread that calls it."""
+        return Worker(
+            self.config, group, self.transport, concurrency=concurrency, instance=instance, on_progress=on_progress
+        )
+
+    def wake_relay(self) -> None:
+        """Wake a relay of this process, or have one run in the background."""
+        relays = list(self._relays)
+        for relay in relays:
+            relay.wake()
+        if not relays:
+            background_relays.wake(self.config, self.open_relay)
+
+    def _open_sender(self) -> Sender:
+        return self.transport.open_sender(client_id=f"{self.config.service}-relay")
+
+    def _open_local_sender(self) -> Sender:
+        return LocalSender(self.deliverer.deliver)
 
 
 class Buses:
@@ -131,6 +194,10 @@ def _own(options: Options) -> PublishOptions:
     return cast("PublishOptions", own)
 
 
+def _wake_in_this_process(config: BusConfig, using: str) -> None:
+    buses[config.alias].wake_relay()
+
+
 def _rebuild(*, setting: str, **_: Any) -> None:
     if setting in {"EVENTBUS", "DEBUG", "ROOT_URLCONF"}:
         buses.clear()
@@ -139,3 +206,4 @@ def _rebuild(*, setting: str, **_: Any) -> None:
 buses = Buses()
 os.register_at_fork(after_in_child=buses.clear)
 setting_changed.connect(_rebuild, dispatch_uid=__name__)
+register_waker("thread", _wake_in_this_process)
