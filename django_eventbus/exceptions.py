@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from enum import Enum
+from enum import StrEnum
 
 from django.core.exceptions import ImproperlyConfigured
 from django.db.transaction import TransactionManagementError
@@ -53,7 +53,7 @@ class TopicMissing(EventBusError):
     """A topic does not exist on the broker and may not be created by this process."""
 
 
-class UndecodableReason(str, Enum):
+class UndecodableReason(StrEnum):
     """Why a record could not be understood; stored with its dead letter."""
 
     NOT_CLOUDEVENT = "not_cloudevent"

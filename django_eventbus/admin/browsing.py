@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
@@ -33,7 +33,8 @@ class UncountedPaginator(AnyPaginator):
 
     @cached_property
     def count(self) -> int:
-        return len(self.object_list.values_list("pk")[: self.per_page * REACH])  # type: ignore[union-attr]
+        rows: Any = self.object_list
+        return len(rows.values_list("pk")[: self.per_page * REACH])
 
 
 class DatabaseFilter(admin.SimpleListFilter):
@@ -84,7 +85,7 @@ class ReadOnlyAdmin(ModelAdmin):
     paginator = UncountedPaginator
     list_per_page = 50
     ordering = ("-pk",)
-    actions: Iterable[Any] | None = None
+    actions: Sequence[Any] | None = None
 
     class Media:
         css = {"all": ["eventbus/admin.css"]}

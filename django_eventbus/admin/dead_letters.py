@@ -80,10 +80,10 @@ class DeadLetterAdmin(PayloadAdmin, ReadOnlyAdmin):
         return format_html('<table class="eventbus-headers">{}</table>', lines) if lines else SafeString("-")
 
     def has_replay_permission(self, request: HttpRequest) -> bool:
-        return request.user.has_perm("eventbus.replay_deadletter")  # type: ignore[union-attr]
+        return request.user.has_perm("eventbus.replay_deadletter")
 
     def has_discard_permission(self, request: HttpRequest) -> bool:
-        return request.user.has_perm("eventbus.discard_deadletter")  # type: ignore[union-attr]
+        return request.user.has_perm("eventbus.discard_deadletter")
 
     def may(self, request: HttpRequest, kind: OperatorActionKind) -> bool:
         match kind:

@@ -90,5 +90,5 @@ class PartitionEpochAdmin(ReadOnlyAdmin):
 
 def partition_name(partition_id: int | None, *, using: str | None) -> str:
     """Name group, topic and number of a partition row that may be gone."""
-    row = PartitionEpoch.objects.using(using).filter(pk=partition_id).first()
+    row = None if partition_id is None else PartitionEpoch.objects.using(using).filter(pk=partition_id).first()
     return str(row) if row is not None else "-"

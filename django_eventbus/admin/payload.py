@@ -59,7 +59,7 @@ class PayloadAdmin(ModelAdmin):
 
 
 def may_see(request: HttpRequest) -> bool:
-    return request.user.has_perm(PERMISSION)  # type: ignore[union-attr]
+    return request.user.has_perm(PERMISSION)
 
 
 def readable(payload: bytes) -> str:
@@ -83,7 +83,7 @@ def table_of(headers: Iterable[tuple[str, Any]]) -> SafeString:
     )
 
 
-def text_of(value: bytes | str | None) -> str:
+def text_of(value: bytes | memoryview | str | None) -> str:
     """Show bytes that are mostly text as text; None is said to be null."""
     if value is None:
         return "null"

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
+OutgoingRow = tuple[int, str, bytes | None, str, bytes | None]  # id, topic, key, headers text, payload: as SQL gives it
 SEPARATOR = "\x1f"  # between names and values in the outbox's headers column; refused inside them at publish
 
 

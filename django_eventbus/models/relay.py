@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from django.db import connections
 
 from django_eventbus.conf import BusConfig
-from django_eventbus.transports.base import OutgoingRow
+from django_eventbus.events.envelope import OutgoingRow
 
 from .control import ControlFlag
 from .relay_lanes import RelayLanes

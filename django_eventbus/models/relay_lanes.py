@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
-from django_eventbus.transports.base import OutgoingRow
+from django_eventbus.events.envelope import OutgoingRow
 
 from .outbox import HELD_UNTIL
 from .relay_dead import DeadRow, bury

@@ -11,7 +11,7 @@ from django.db import connections, models, transaction
 from django.utils import timezone
 
 from django_eventbus.conf import BusConfig
-from django_eventbus.transports.base import OutgoingRow
+from django_eventbus.events.envelope import OutgoingRow
 
 from .control import ControlFlag
 from .dead_letter import DeadLetter, DeadLetterReason, Direction

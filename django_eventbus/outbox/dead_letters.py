@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from django_eventbus.events.cloudevents import from_record
-from django_eventbus.events.envelope import Envelope, split_headers
+from django_eventbus.events.envelope import Envelope, OutgoingRow, split_headers
 from django_eventbus.exceptions import Undecodable
 from django_eventbus.models.dead_letter import pack_headers
 from django_eventbus.models.relay_dead import DeadRow
-from django_eventbus.transports.base import OutgoingRow, Record
+from django_eventbus.transports.base import Record
 
 
 def envelope_of(row: OutgoingRow) -> Envelope | None:

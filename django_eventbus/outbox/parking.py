@@ -6,8 +6,9 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from django_eventbus.events.envelope import OutgoingRow
 from django_eventbus.models.relay_lanes import Lane, ParkedRow
-from django_eventbus.transports.base import Failure, FailureKind, OutgoingRow
+from django_eventbus.transports.base import Failure, FailureKind
 
 TOPIC_PROBE = 5.0  # seconds until a topic, or a lane that met an outage, is tried again
 FIRST_BACKOFF = 1.0  # seconds; doubled with each attempt of a key

@@ -6,7 +6,7 @@ import time
 from collections.abc import Collection, Iterable, Sequence
 from typing import Protocol
 
-from django_eventbus.transports.base import OutgoingRow
+from django_eventbus.events.envelope import OutgoingRow
 
 from .window import Candidate, Range, Window
 

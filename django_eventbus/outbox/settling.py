@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol
 
-from django_eventbus.events.envelope import Envelope
+from django_eventbus.events.envelope import Envelope, OutgoingRow
 from django_eventbus.models.relay_dead import DeadRow
 from django_eventbus.models.relay_lanes import Lane, ParkedRow
-from django_eventbus.transports.base import OutgoingRow, SendResult
+from django_eventbus.transports.base import SendResult
 
 from .dead_letters import describe, envelope_of
 from .parking import TOPIC_PROBE, Findings, LaneOutcome, backoff

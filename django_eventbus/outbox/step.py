@@ -13,9 +13,9 @@ from datetime import timedelta
 from typing import Protocol
 
 from django_eventbus.conf import BusConfig
-from django_eventbus.events.envelope import split_headers
+from django_eventbus.events.envelope import OutgoingRow, split_headers
 from django_eventbus.telemetry import TraceContext, sending, system_of
-from django_eventbus.transports.base import Failure, OutgoingRow, Sender, SendResult
+from django_eventbus.transports.base import Failure, Sender, SendResult
 
 from .parking import Aside, outcomes
 from .settling import Session, Settlement

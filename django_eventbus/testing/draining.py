@@ -19,13 +19,14 @@ from django.db.transaction import TransactionManagementError
 from django_eventbus.bus import Bus
 from django_eventbus.consumer.local import LocalDeliverer
 from django_eventbus.delivery.registry import groups_of
+from django_eventbus.events.envelope import OutgoingRow
 from django_eventbus.models import OutboxLane, ParkedMessage, RetryMessage
 from django_eventbus.models.outbox import HELD_UNTIL
 from django_eventbus.models.relay_plain import PlainSession
 from django_eventbus.outbox.step import Step
 from django_eventbus.outbox.transactions import is_in_transaction
 from django_eventbus.signals import emit, message_dead_lettered
-from django_eventbus.transports.base import Failure, FailureKind, OutgoingRow, Record, Sender, SendResult
+from django_eventbus.transports.base import Failure, FailureKind, Record, Sender, SendResult
 from django_eventbus.transports.local import Deliver, LocalSender, record_of
 from django_eventbus.transports.memory import MemoryTransport
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import Enum
 from typing import NamedTuple, Protocol
 
-OutgoingRow = tuple[int, str, bytes | None, str, bytes | None]  # id, topic, key, headers text, payload: as SQL gives it
+from django_eventbus.events.envelope import OutgoingRow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

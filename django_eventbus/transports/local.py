@@ -10,10 +10,10 @@ from collections.abc import Callable, Collection, Sequence
 from typing import NoReturn
 
 from django_eventbus.conf import BusConfig
-from django_eventbus.events.envelope import split_headers
+from django_eventbus.events.envelope import OutgoingRow, split_headers
 from django_eventbus.exceptions import ConfigurationError
 
-from .base import Capabilities, ConsumerOptions, Failure, FailureKind, OutgoingRow, Record, SendResult
+from .base import Capabilities, ConsumerOptions, Failure, FailureKind, Record, SendResult
 
 Deliver = Callable[[Sequence[Record], float], int]  # records, seconds -> how many of the first ones are done
 

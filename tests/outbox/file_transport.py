@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from django_eventbus.conf import BusConfig
-from django_eventbus.transports.base import Capabilities, Consumer, ConsumerOptions, OutgoingRow, SendResult
+from django_eventbus.events.envelope import OutgoingRow
+from django_eventbus.transports.base import Capabilities, Consumer, ConsumerOptions, SendResult
 
 
 class Line(NamedTuple):

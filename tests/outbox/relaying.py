@@ -11,12 +11,12 @@ from datetime import timedelta
 from typing import Any
 
 from django_eventbus.conf import MEMORY_TRANSPORT, BusConfig, OutboxConfig
-from django_eventbus.events.envelope import join_headers
+from django_eventbus.events.envelope import OutgoingRow, join_headers
 from django_eventbus.events.keys import shard_of
 from django_eventbus.models import ControlFlag, OutboxMessage
 from django_eventbus.models.outbox import NewMessage
 from django_eventbus.outbox.relay import Relay, RelayReport
-from django_eventbus.transports.base import Failure, FailureKind, OutgoingRow, SendResult
+from django_eventbus.transports.base import Failure, FailureKind, SendResult
 
 Rule = Callable[[OutgoingRow], Failure | None]
 

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from django_eventbus.conf import BusConfig, ConsumerConfig, OutboxConfig
-from django_eventbus.events.envelope import join_headers
-from django_eventbus.transports.base import Consumer, ConsumerOptions, OutgoingRow, Record, TopicPartition, Transport
+from django_eventbus.events.envelope import OutgoingRow, join_headers
+from django_eventbus.transports.base import Consumer, ConsumerOptions, Record, TopicPartition, Transport
 from django_eventbus.transports.kafka import KafkaTransport, embedded
 from django_eventbus.transports.memory import MemoryTransport
 

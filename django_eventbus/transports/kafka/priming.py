@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from confluent_kafka.cimpl import murmur2
 
-from django_eventbus.transports.base import OutgoingRow
+from django_eventbus.events.envelope import OutgoingRow
 
 from .producer import RowProducer
 

@@ -9,9 +9,8 @@ from typing import Any
 
 from confluent_kafka.cimpl import KafkaError, KafkaException, Message, Producer
 
-from django_eventbus.events.envelope import split_headers
+from django_eventbus.events.envelope import OutgoingRow, split_headers
 from django_eventbus.exceptions import ConfigurationError
-from django_eventbus.transports.base import OutgoingRow
 
 from .errors import ACKED
 from .logs import logger

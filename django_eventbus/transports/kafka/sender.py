@@ -10,7 +10,8 @@ from typing import Any
 
 from confluent_kafka.cimpl import KafkaError
 
-from django_eventbus.transports.base import Failure, FailureKind, OutgoingRow, SendResult
+from django_eventbus.events.envelope import OutgoingRow
+from django_eventbus.transports.base import Failure, FailureKind, SendResult
 
 from .config import LARGEST_RECORD, SMALLEST_BATCH
 from .errors import SUSPECT, kind_of, name_of

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from django_eventbus.transports.base import Failure, FailureKind, OutgoingRow, SendResult
+from django_eventbus.events.envelope import OutgoingRow
+from django_eventbus.transports.base import Failure, FailureKind, SendResult
 
 from .errors import name_of
 from .producer import NOT_PRODUCED

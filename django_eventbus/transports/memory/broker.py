@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Protocol
 
-from django_eventbus.events.envelope import split_headers
+from django_eventbus.events.envelope import OutgoingRow, split_headers
 from django_eventbus.events.keys import murmur2
-from django_eventbus.transports.base import Failure, FailureKind, OutgoingRow, Record, TopicPartition
+from django_eventbus.transports.base import Failure, FailureKind, Record, TopicPartition
 
 
 @dataclass(slots=True, kw_only=True)
