@@ -11,8 +11,6 @@ from django_eventbus.delivery.registry import handlers
 from django_eventbus.transports.kafka import embedded
 from tests.conformance.world import KafkaMedium, LocalMedium, Medium, MemoryMedium, World
 
-QUICK = {"session.timeout.ms": 6000, "heartbeat.interval.ms": 300}
-
 
 @pytest.fixture(autouse=True)
 def _own_handlers() -> Iterator[None]:
@@ -36,13 +34,10 @@ def medium(request: pytest.FixtureRequest) -> Medium:
         case "local":
             return LocalMedium()
         case "embedded":
-            mock = request.getfixturevalue("embedded_broker")
-            create = lambda name, count: mock.create_topic(name, partitions=count)  # noqa: E731
-            return KafkaMedium("embedded", mock.address, create, **embedded.CONSUMER_OPTIONS)
+            broker = request.getfixturevalue("embedded_broker")
+            return KafkaMedium(broker.address, broker.create_topic, **embedded.CONSUMER_OPTIONS)
         case _:
-            make_topic = request.getfixturevalue("make_topic")
-            create = lambda name, count: make_topic(name, partitions=count)  # noqa: E731
-            return KafkaMedium("kafka", request.getfixturevalue("kafka"), create, **QUICK)
+            return KafkaMedium(request.getfixturevalue("kafka"), request.getfixturevalue("make_topic"))
 
 
 @pytest.fixture

@@ -9,20 +9,20 @@ from django_eventbus import MessageContext, event, handler
 from tests.shop.models import Effect
 
 
-@event("tests.conformance.counted", topic="counts", domain="tests", key="key")
+@event("tests.conformance.counted", topic="counts", key="key")
 class Counted:
     key: str
     number: int
     note: str = ""
 
 
-@event("tests.conformance.doubled", topic="doubles", domain="tests", key="key")
+@event("tests.conformance.doubled", topic="doubles", key="key")
 class Doubled:
     key: str
     number: int
 
 
-@event("tests.conformance.unheard", topic="counts", domain="tests", key="key")
+@event("tests.conformance.unheard", topic="counts", key="key")
 class Unheard:
     """Travels on a topic that handlers read, and none of them takes it."""
 

@@ -1,0 +1,30 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from django_eventbus.delivery.registry import handlers
+from django_eventbus.events.registry import events
+from tests.conformance.world import KafkaMedium, World
+
+
+@pytest.fixture(autouse=True)
+def _own_declarations() -> Iterator[None]:
+    with events.isolated(), handlers.isolated():
+        yield
+
+
+@pytest.fixture
+def make_world(transactional_db: None, kafka: str, make_topic: Callable[..., str]) -> Iterator[Callable[..., World]]:
+    """Make a world on Apache Kafka; closed afterwards."""
+    worlds: list[World] = []
+
+    def make(**options: Any) -> World:
+        worlds.append(World(KafkaMedium(kafka, make_topic), **options))
+        return worlds[-1]
+
+    yield make
+    for world in worlds:
+        world.close()
