@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import ctypes
+from typing import Any
+
 import pytest
 from confluent_kafka.cimpl import Producer
 
 from django_eventbus.transports.base import ConsumerOptions, TopicPartition
-from django_eventbus.transports.kafka import KafkaTransport
+from django_eventbus.transports.kafka import KafkaTransport, embedded
+from django_eventbus.transports.kafka.embedded import EmbeddedBroker
 
 from .conftest import Broker, Heard, bus_config, poll_until, row
 
@@ -301,3 +305,37 @@ def test_a_restarted_static_member_gets_its_partitions_back(kafka: str, topic: s
         consumer.close()
 
     assert heard.told("assigned") == [{TopicPartition(topic, 0)}] * 2
+
+
+def test_a_header_name_that_is_not_utf8_stops_nothing(embedded_broker: EmbeddedBroker, group: str) -> None:
+    embedded_broker.create_topic("orders", partitions=1)
+    produce_with_header(embedded_broker.address, "orders", b"\xff\xfe", value=b"strange")
+    transport = KafkaTransport(bus_config(embedded_broker.address))
+
+    consumer = transport.open_consumer(ConsumerOptions(group=group, client_id="tests"))
+    consumer.subscribe(["orders"], listener=Heard())
+    (record,) = poll_until(consumer, lambda records: len(records) == 1)
+    consumer.close()
+
+    assert record.value == b"strange"
+    assert list(record.headers) == [("\ufffd", None)]
+
+
+def produce_with_header(address: str, topic: str, name: bytes, *, value: bytes) -> None:
+    """Produce through librdkafka itself: its Python client cannot write such a name."""
+    topic_is, value_is, headers_are, end = (ctypes.c_int(number) for number in (1, 4, 10, 0))
+    library, text = embedded._library(), ctypes.create_string_buffer(200)
+    library.rd_kafka_headers_new.restype = ctypes.c_void_p
+    text_and_size: list[Any] = [ctypes.c_char_p, ctypes.c_ssize_t]
+    library.rd_kafka_header_add.argtypes = [ctypes.c_void_p, *text_and_size, *text_and_size]
+    library.rd_kafka_producev.argtypes = [ctypes.c_void_p]
+    library.rd_kafka_flush.argtypes = [ctypes.c_void_p, ctypes.c_int]
+    conf = library.rd_kafka_conf_new()
+    library.rd_kafka_conf_set(conf, b"bootstrap.servers", address.encode(), text, len(text))
+    producer = library.rd_kafka_new(0, conf, text, len(text))
+    headers = library.rd_kafka_headers_new(ctypes.c_size_t(1))
+    library.rd_kafka_header_add(headers, name, -1, b"v", 1)
+    what = (topic_is, ctypes.c_char_p(topic.encode()), value_is, ctypes.c_char_p(value), ctypes.c_size_t(len(value)))
+    assert library.rd_kafka_producev(producer, *what, headers_are, ctypes.c_void_p(headers), end) == 0
+    assert library.rd_kafka_flush(producer, 10_000) == 0
+    library.rd_kafka_destroy(producer)

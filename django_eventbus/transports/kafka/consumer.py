@@ -17,6 +17,7 @@ from .errors import name_of
 from .logs import logger
 
 _ANSWER = 10.0  # seconds to wait for an answer about offsets or topics
+_UNREADABLE = (("\ufffd", None),)  # no event has such a header, so the record becomes a dead letter
 _NOT_OURS_ANY_MORE = frozenset({KafkaError._STATE, KafkaError._INVALID_ARG, KafkaError._UNKNOWN_PARTITION})
 
 
@@ -204,9 +205,17 @@ def _record(message: Message) -> Record:
         offset=int(message.offset() or 0),
         key=message.key(),
         value=message.value(),
-        headers=cast("Sequence[tuple[str, bytes | None]]", message.headers() or ()),
+        headers=_headers(message),
         timestamp=None if kind == TIMESTAMP_NOT_AVAILABLE else datetime.fromtimestamp(milliseconds / 1000, UTC),
     )
+
+
+def _headers(message: Message) -> Sequence[tuple[str, bytes | None]]:
+    try:
+        return cast("Sequence[tuple[str, bytes | None]]", message.headers() or ())
+    except (SystemError, UnicodeDecodeError):
+        # A name that is not UTF-8: the client raises every time it is asked, which would stop the partition for ever.
+        return _UNREADABLE
 
 
 def _positions(places: Iterable[TopicPartition]) -> list[Position]:

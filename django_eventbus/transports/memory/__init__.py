@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from django_eventbus.conf import BusConfig
+from django_eventbus.events.envelope import OutgoingRow
 from django_eventbus.transports.base import (
     Capabilities,
     ConsumerOptions,
     Failure,
     FailureKind,
-    OutgoingRow,
     SendResult,
 )
 
