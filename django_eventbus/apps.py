@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 from django.apps import AppConfig, apps
@@ -39,6 +40,7 @@ class EventBusConfig(AppConfig):
         connect_logging()
         connect_metrics()
         discover()
+        _load_celery_task()
 
 
 def discover() -> None:
@@ -66,6 +68,19 @@ def _listed(app: AppConfig, attribute: str, modules: Any) -> tuple[str, ...]:
             f"names, such as ('{app.name}.messages',); () switches the app off."
         )
     return tuple(modules)
+
+
+def _load_celery_task() -> None:
+    from .bus import buses
+    from .exceptions import ConfigurationError
+
+    try:
+        is_wanted = any(bus.config.outbox.wake_with == "celery" for bus in buses.values())
+    except ConfigurationError:
+        return  # `check` says it better
+    # By its path, as transports are: nothing in here may depend on Celery. Without it, `check` complains.
+    if is_wanted and find_spec("celery") is not None:
+        import_module(".contrib.celery", package=__package__)
 
 
 def _hold_background_work(**_: Any) -> None:

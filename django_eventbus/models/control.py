@@ -13,7 +13,7 @@ ON CONFLICT (bus, scope, target) DO UPDATE SET target = excluded.target RETURNIN
 """
 
 NOTIFY_RELAYS = """
-SELECT pg_notify('eventbus_outbox_' || id, '') FROM eventbus_control WHERE bus = ANY(%s) AND scope = 'bus' AND target = ''
+SELECT pg_notify('eventbus_outbox_' || id, '') FROM eventbus_control WHERE bus = %s AND scope = 'bus' AND target = ''
 """
 
 _numbers: dict[tuple[str, str], int] = {}  # (database alias, bus alias); only rows known to be committed

@@ -6,109 +6,101 @@ import atexit
 import logging
 import os
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Protocol
 
 logger = logging.getLogger(__name__)
 
-GAP = timedelta(milliseconds=2)  # shortest time between two rings
 LINGER = timedelta(seconds=60)  # an idle thread ends after this long, and gives its connection back
 PAUSE_AFTER_FAILURE = timedelta(seconds=1)
 STOP_TIMEOUT = timedelta(seconds=2)
 
 
 class Bell(Protocol):
-    """Reach the relays of some buses; used by one thread, opens what it needs on the first ring."""
+    """Reach the relays of one bus; used by one thread, opens what it needs on the first ring."""
 
+    window: timedelta  # how long commits are gathered before a ring
     errors: tuple[type[Exception], ...]  # what `ring` raises when nobody can be reached
 
-    def ring(self, buses: Collection[str]) -> None: ...
+    def ring(self) -> None: ...
     def close(self) -> None: ...
 
 
 class Notifier:
-    """Ring one bell for whoever asks, at most once per gap; has no thread while nobody asks.
+    """Ring one bell for whoever asks, once per window; has no thread while nobody asks.
 
-    `_lock` protects `_waiting` and `_thread`.
+    `_lock` protects `_thread`, and that `_is_asked` is never set without one.
     """
 
-    def __init__(self, open_bell: Callable[[], Bell], *, name: str, gap: timedelta = GAP) -> None:
+    def __init__(self, open_bell: Callable[[], Bell], *, name: str) -> None:
         self._open_bell = open_bell
         self._name = name
-        self._gap = gap.total_seconds()
         self._lock = threading.Lock()
-        self._waiting: set[str] = set()
         self._thread: threading.Thread | None = None
         self._bell: Bell | None = None
         self._is_asked = threading.Event()
         self._is_stopping = threading.Event()
         self._is_failing = False
 
-    def request(self, bus: str) -> None:
-        """Have the bell rung for a bus soon; returns at once."""
-        # Without the lock: a bus leaves `_waiting` before its ring, so who still finds it there committed before that.
-        if bus in self._waiting:
+    def request(self) -> None:
+        """Have the bell rung soon; returns at once."""
+        # Without the lock: the flag is taken down before a ring, so who finds it up committed before that ring.
+        if self._is_asked.is_set():
             return
         with self._lock:
-            self._waiting.add(bus)
             self._is_asked.set()
             if self._thread is None:
-                self._start()
+                self._is_stopping.clear()
+                self._thread = threading.Thread(target=self._run, name=f"eventbus-{self._name}", daemon=True)
+                self._thread.start()
 
     def stop(self) -> None:
-        """Ring once more for who still waits, then end the thread."""
+        """Ring once more if someone waits for it, then end the thread."""
+        self._is_stopping.set()
         with self._lock:
             thread = self._thread
-            self._is_stopping.set()
-            self._is_asked.set()
+            if thread is not None:
+                self._is_asked.set()
         if thread is not None:
             thread.join(STOP_TIMEOUT.total_seconds())
 
-    def _start(self) -> None:
-        self._is_stopping.clear()
-        self._thread = threading.Thread(target=self._run, name=f"eventbus-notifier-{self._name}", daemon=True)
-        self._thread.start()
-
     def _run(self) -> None:
-        self._bell = bell = self._open_bell()
         try:
-            while self._has_more():
-                self._ring(bell)
+            self._bell = bell = self._open_bell()
+            try:
+                self._serve(bell)
+            finally:
+                bell.close()
         finally:
-            # Also where an error ended the thread: the next request then finds nobody waiting, and starts another one.
+            # Also where an error ended the thread: the next request then starts another one.
             with self._lock:
                 if self._thread is threading.current_thread():
                     self._thread = None
-                    self._waiting.clear()
-            bell.close()
+                    self._is_asked.clear()
 
-    def _has_more(self) -> bool:
-        if not self._is_stopping.is_set():
+    def _serve(self, bell: Bell) -> None:
+        while True:
             self._is_asked.wait(LINGER.total_seconds())
-        with self._lock:
+            with self._lock:
+                if not self._is_asked.is_set():
+                    self._thread = None
+                    return
+            self._is_stopping.wait(bell.window.total_seconds())
             self._is_asked.clear()
-            if not self._waiting:
-                self._thread = None
-                return False
-            return True
+            self._ring(bell)
+            if self._is_stopping.is_set() and not self._is_asked.is_set():
+                return
 
     def _ring(self, bell: Bell) -> None:
-        with self._lock:
-            buses, self._waiting = self._waiting, set()
         try:
-            bell.ring(sorted(buses))
-        except bell.errors as exc:
-            self._report(exc)
-            self._is_stopping.wait(PAUSE_AFTER_FAILURE.total_seconds())
-        else:
+            bell.ring()
             self._is_failing = False
-            self._is_stopping.wait(self._gap)
-
-    def _report(self, exc: Exception) -> None:
-        if not self._is_failing:
-            logger.warning("wake-up failed, relays find new rows by polling way=%s error=%r", self._name, exc)
-        self._is_failing = True
+        except bell.errors as exc:
+            if not self._is_failing:
+                logger.warning("wake-up failed, relays find new rows by polling way=%s error=%r", self._name, exc)
+            self._is_failing = True
+            self._is_stopping.wait(PAUSE_AFTER_FAILURE.total_seconds())
 
 
 class Notifiers:
@@ -119,12 +111,12 @@ class Notifiers:
         self._by_name: dict[str, Notifier] = {}
         self._of_parents: list[Notifier] = []
 
-    def of(self, name: str, open_bell: Callable[[], Bell], *, gap: timedelta = GAP) -> Notifier:
+    def of(self, name: str, open_bell: Callable[[], Bell]) -> Notifier:
         """Return the notifier of this name, made on the first call."""
         found = self._by_name.get(name)
         if found is None:
             with self._lock:
-                found = self._by_name.setdefault(name, Notifier(open_bell, name=name, gap=gap))
+                found = self._by_name.setdefault(name, Notifier(open_bell, name=name))
         return found
 
     def stop(self) -> None:

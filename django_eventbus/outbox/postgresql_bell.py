@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from django.db import connections
@@ -16,32 +16,31 @@ if TYPE_CHECKING:
 class PostgresqlBell:
     """Send NOTIFY on a connection of its own: inside a business transaction it would serialise all commits."""
 
-    def __init__(self, alias: str) -> None:
-        self._wrapper = connections[alias]
+    window = timedelta(0)
+
+    def __init__(self, bus: str, *, using: str) -> None:
+        self._bus = bus
+        self._wrapper = connections[using]
         self._driver: Any = self._wrapper.Database  # type: ignore[attr-defined]
         self._connection: Connection | None = None
         self.errors: tuple[type[Exception], ...] = (self._driver.Error, OSError)
 
-    def ring(self, buses: Collection[str]) -> None:
+    def ring(self) -> None:
         if self._connection is not None:
             try:
-                self._notify(self._connection, buses)
+                self._notify(self._connection)
             except self._driver.OperationalError:
                 self.close()  # the server was restarted, or a pooler hung up: once more on a new connection
             else:
                 return
-        self._connection = self._connect()
-        self._notify(self._connection, buses)
+        parameters = {**self._wrapper.get_connection_params(), "autocommit": True}
+        self._connection = self._driver.connect(**parameters)
+        self._notify(self._connection)
 
     def close(self) -> None:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
 
-    def _connect(self) -> Connection:
-        parameters = {**self._wrapper.get_connection_params(), "autocommit": True}
-        connection: Connection = self._driver.connect(**parameters)
-        return connection
-
-    def _notify(self, connection: Connection, buses: Collection[str]) -> None:
-        connection.execute(NOTIFY_RELAYS, [list(buses)])
+    def _notify(self, connection: Connection) -> None:
+        connection.execute(NOTIFY_RELAYS, [self._bus])
