@@ -12,7 +12,7 @@ from django_eventbus.consumer.local import LocalDeliverer
 from django_eventbus.delivery.registry import groups_of, handler
 from django_eventbus.events.contract import event
 from django_eventbus.models import RetryMessage
-from django_eventbus.models.retry import HELD_UNTIL
+from django_eventbus.models.outbox import HELD_UNTIL
 from django_eventbus.transports.base import Record
 from tests.shop.models import Effect
 

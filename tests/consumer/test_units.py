@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from django.db import IntegrityError, connection, transaction
+from django.db import DatabaseError, IntegrityError, connection, transaction
 
 from django_eventbus.exceptions import Reject, RetryAfter
 from django_eventbus.models import DeadLetter, InboxMessage, RetryMessage
@@ -112,7 +112,7 @@ def test_a_failed_statement_that_a_handler_swallows_is_a_failed_attempt(scene: S
             with connection.cursor() as cursor:
                 try:
                     cursor.execute("SELECT 1/0")
-                except Exception:
+                except DatabaseError:
                     return
 
     scene.handles("swallows", swallows)

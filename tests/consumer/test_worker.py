@@ -12,6 +12,7 @@ from django.db import connections
 
 from django_eventbus.consumer.worker import Worker, WorkerReport
 from django_eventbus.delivery.registry import groups_of
+from django_eventbus.events.envelope import join_headers
 from django_eventbus.models import PartitionEpoch, RetryMessage
 from django_eventbus.transports.memory import MemoryTransport
 from tests.consumer.scene import TOPIC, Counted, Scene, config, counted, noted
@@ -32,7 +33,7 @@ class Stage:
 
     def send(self, number: int, key: str | None = "a", **more: Any) -> None:
         record = counted(number, key, **more)
-        headers = "\x1f".join(part.decode() if isinstance(part, bytes) else part for pair in record.headers for part in pair)
+        headers = join_headers((name, (value or b"").decode()) for name, value in record.headers)
         failure = self.transport.broker.receive((number, TOPIC, record.key, headers, record.value))
         assert failure is None
 
@@ -93,7 +94,7 @@ def test_a_worker_handles_all_there_is_and_stops(stage: Stage) -> None:
     assert report.handled == 400
     assert sorted(noted("first")) == list(range(400))
     assert all(noted("first", f"k{k}") == list(range(k, 400, 20)) for k in range(20))
-    assert set(PartitionEpoch.objects.values_list("is_clean", "low_water", "number").values_list("is_clean", flat=True)) == {True}
+    assert set(PartitionEpoch.objects.values_list("is_clean", flat=True)) == {True}
 
 
 def test_a_key_keeps_its_order_while_one_of_its_messages_is_retried(stage: Stage) -> None:
@@ -206,5 +207,7 @@ def test_batch_handlers_get_lists_and_a_bad_message_fails_alone(stage: Stage) ->
     # 33 fails alone; 83, 133 and 183 have its key and wait behind it.
     assert sorted(noted("bulk")) == [n for n in range(200) if n % 50 != 33]
     assert RetryMessage.objects.count() == 4
-    assert RetryMessage.objects.filter(available_at__isnull=False).get().position == RetryMessage.objects.order_by("position").first().position
+    timed = RetryMessage.objects.get(available_at__isnull=False)
+    assert timed.attempts == 1
+    assert not RetryMessage.objects.filter(position__lt=timed.position).exists()
     assert max(sizes) > 20

@@ -1,7 +1,7 @@
 """Where and how a process kills or freezes itself, as its environment says.
 
-``CHAOS_KILL``, ``CHAOS_STOP``: probabilities at each point; ``CHAOS_AT``: the one point at which it dies;
-``CHAOS_ONCE``: a file that says, once it is there, that this has happened.
+``CHAOS_MEAN``: seconds that it lives on average, until it dies or freezes at a point drawn at random; ``CHAOS_AT``: the
+one point at which it dies; ``CHAOS_ONCE``: a file that says, once it is there, that this has happened.
 """
 
 from __future__ import annotations
@@ -9,14 +9,44 @@ from __future__ import annotations
 import os
 import random
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
-KILL = float(os.environ.get("CHAOS_KILL", "0"))
-STOP = float(os.environ.get("CHAOS_STOP", "0"))
+MEAN = float(os.environ.get("CHAOS_MEAN", "0"))
 AT = os.environ.get("CHAOS_AT", "")
 ONCE = os.environ.get("CHAOS_ONCE", "")
-RARE = {"handler": 60, "retry handler": 20}  # points that are passed so often that their share is divided
+POINTS = (
+    "handler",
+    "retry handler",
+    "before commit",
+    "after commit",
+    "before store",
+    "after store",
+    "take",
+    "in retry unit",
+    "end of retry unit",
+)
+
+
+class Doom:
+    """When and where the next harm happens; a point that is not passed within a second is drawn again."""
+
+    def __init__(self) -> None:
+        self.draw(random.expovariate(1 / MEAN) if MEAN else float("inf"))
+
+    def draw(self, seconds: float) -> None:
+        self.at = time.monotonic() + seconds
+        self.point = random.choice(POINTS)
+
+    def strikes(self, point: str) -> bool:
+        late = time.monotonic() - self.at
+        if late > 1:
+            self.draw(0)
+        return late > 0 and point == self.point
+
+
+doom = Doom()
 
 
 def point(name: str) -> None:
@@ -24,18 +54,14 @@ def point(name: str) -> None:
     if name == AT and not Path(ONCE).exists():
         Path(ONCE).touch()
         os.kill(os.getpid(), signal.SIGKILL)
-    if not (KILL or STOP):
-        return
-    drawn = random.random() * RARE.get(name, 1)
-    if drawn < STOP:
-        os.kill(os.getpid(), signal.SIGSTOP)
-    elif drawn < STOP + KILL:
-        os.kill(os.getpid(), signal.SIGKILL)
+    if MEAN and doom.strikes(name):
+        doom.draw(random.expovariate(1 / MEAN))
+        os.kill(os.getpid(), random.choice([signal.SIGKILL, signal.SIGSTOP]))
 
 
 def arm() -> None:
     """Put the points into the consumer; only in a process that asked for them."""
-    if not (KILL or STOP or AT):
+    if not (MEAN or AT):
         return
     from django_eventbus.consumer import ownership, unit, worker
     from django_eventbus.consumer.retries import Retries

@@ -118,10 +118,8 @@ class History:
                     "type": "history.counted",
                     "source": "/history",
                 }
-                pairs = [
-                    *((f"ce_{name}", text) for name, text in headers.items()),
-                    ("content-type", "application/json"),
-                ]
+                pairs: list[tuple[str, str | bytes | None]] = [(f"ce_{name}", text) for name, text in headers.items()]
+                pairs.append(("content-type", "application/json"))
                 value = json.dumps({"key": f"k{key}", "number": number})
                 producer.produce(self.topic, value, f"k{key}", headers=pairs)
             producer.poll(0)
@@ -169,7 +167,7 @@ class History:
                 self.chaos.clear()
             self._mend(frozen, found, patience=0.0 if is_calm else FROZEN_FOR)
             if now > next_harm and not is_calm:
-                next_harm = now + 5
+                next_harm = now + 8
                 random.choice(self.members).send_signal(random.choice([signal.SIGSTOP, signal.SIGKILL]))
             if not frozen and self._is_done(expected):
                 break
@@ -204,9 +202,9 @@ def main(seconds: float) -> int:
     try:
         name = f"history_{uuid.uuid4().hex[:8]}"
         with psycopg.connect(postgres.url(), autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name}")  # type: ignore[call-overload]
+            connection.execute(f"CREATE DATABASE {name}")
         url = postgres.url().rpartition("/")[0] + f"/{name}"
-        chaos = {"CHAOS_KILL": os.environ.get("P_KILL", ".003"), "CHAOS_STOP": os.environ.get("P_STOP", ".004")}
+        chaos = {"CHAOS_MEAN": os.environ.get("HISTORY_MEAN", "10")}
         history = History(url=url, broker=kafka.address(), topic=name.replace("_", "-"), chaos=chaos)
         history.prepare()
         keys, each = 60, int(os.environ.get("HISTORY_EACH", "500"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import signal
 
 from django.db import connection
 
@@ -16,6 +17,7 @@ from tests.history import chaos
 POLICY = RetryPolicy(max_attempts=6, delays=(0.15,), jitter=0)
 TOPIC = os.environ.get("HISTORY_TOPIC", "history")
 DEADLY = os.environ.get("HISTORY_DEADLY", "")  # key/number of a message that kills its process
+FREEZE = os.environ.get("HISTORY_FREEZE", "")  # key/number of a message at which its process freezes
 
 EFFECT = """
 INSERT INTO history_effect (handler, key, number, previous, attempt, owner)
@@ -46,11 +48,14 @@ def second(event: Counted, context: MessageContext) -> None:
 
 def write(name: str, event: Counted, context: MessageContext) -> None:
     chaos.point("handler" if context.attempt == 1 else "retry handler")
-    if f"{event.key}/{event.number}" == DEADLY:
-        os._exit(9)
+    match f"{event.key}/{event.number}":
+        case place if place == DEADLY:
+            os._exit(9)
+        case place if place == FREEZE:
+            os.kill(os.getpid(), signal.SIGSTOP)
     if fails(name, event.key, event.number, context.attempt):
         raise Planned
-    values = {
+    values: dict[str, str | int] = {
         "handler": name,
         "key": event.key,
         "number": event.number,
