@@ -10,6 +10,7 @@ import json
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import cast
 
 from cloudevents.core.bindings import kafka
 from cloudevents.core.v1.event import CloudEvent
@@ -43,7 +44,8 @@ def receive(address: str, topic: str, count: str) -> None:
         record = consumer.poll(30)
         assert record is not None, "no record came"
         assert record.error() is None, record.error()
-        headers = {name: value for name, value in record.headers() or [] if isinstance(value, bytes)}
+        received = cast("list[tuple[str, bytes]]", record.headers() or [])
+        headers = dict(received)
         message = kafka.KafkaMessage(headers=headers, key=record.key(), value=record.value() or b"")
         read = kafka.from_kafka_event(message)
         told = {**read.get_attributes(), "data": read.get_data(), "key": (record.key() or b"").decode()}
