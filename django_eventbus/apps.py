@@ -27,12 +27,14 @@ class EventBusConfig(AppConfig):
 
     def ready(self) -> None:
         """Find the events and handlers of all apps; contacts neither a database nor a broker."""
-        from .checks import CHECKS, DEPLOYMENT_CHECKS
+        from .checks import CHECKS, DATABASE_CHECKS, DEPLOYMENT_CHECKS
         from .signals import connect_logging
         from .telemetry import connect_metrics
 
         for check in CHECKS:
             checks.register(check, "eventbus")
+        for check in DATABASE_CHECKS:
+            checks.register(check, "eventbus", checks.Tags.database)
         for check in DEPLOYMENT_CHECKS:
             checks.register(check, "eventbus", deploy=True)
         pre_migrate.connect(_hold_background_work, sender=self)
