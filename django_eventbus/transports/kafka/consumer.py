@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from operator import methodcaller
 from typing import Any, cast
 
 from confluent_kafka.cimpl import TIMESTAMP_NOT_AVAILABLE, KafkaError, KafkaException, Message
@@ -18,6 +19,9 @@ from .logs import logger
 
 _ANSWER = 10.0  # seconds to wait for an answer about offsets or topics
 _UNREADABLE = (("\ufffd", None),)  # no event has such a header, so the record becomes a dead letter
+# For a name that is not UTF-8 the client returns a broken list and leaves an exception pending. A plain method call, once
+# the interpreter has specialised it, does not look for that: the exception would come up anywhere later.
+_call_headers = methodcaller("headers")
 _NOT_OURS_ANY_MORE = frozenset({KafkaError._STATE, KafkaError._INVALID_ARG, KafkaError._UNKNOWN_PARTITION})
 
 
@@ -212,9 +216,9 @@ def _record(message: Message) -> Record:
 
 def _headers(message: Message) -> Sequence[tuple[str, bytes | None]]:
     try:
-        return cast("Sequence[tuple[str, bytes | None]]", message.headers() or ())
+        return cast("Sequence[tuple[str, bytes | None]]", _call_headers(message) or ())
     except (SystemError, UnicodeDecodeError):
-        # A name that is not UTF-8: the client raises every time it is asked, which would stop the partition for ever.
+        # A name that is not UTF-8: the client fails every time it is asked, which would stop the partition for ever.
         return _UNREADABLE
 
 
