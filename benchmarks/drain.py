@@ -1,8 +1,8 @@
 """How fast does the relay drain a backlog to Kafka, against a bare SELECT-and-produce loop that deletes nothing?
 
-Run from the repository's root: ``python benchmarks/drain.py --rows 200000 --rounds 3``. Starts PostgreSQL and Kafka as the
-test suite does. Rounds are interleaved; every topic is read back and its records counted. ``--snapshot`` and ``--writer``
-let another session hold an old snapshot, or a transaction with an outbox row of its own, while the relay drains.
+Run from the repository's root: ``python benchmarks/drain.py --rows 200000 --rounds 3``. Starts PostgreSQL and Kafka as
+the test suite does. Rounds are interleaved; every topic's end offsets are held against the rows. ``--snapshot`` and
+``--writer`` let another session hold an old snapshot, or a transaction with an outbox row of its own, meanwhile.
 """
 
 from __future__ import annotations

@@ -260,7 +260,7 @@ def test_a_second_relay_stands_by_and_takes_over_when_the_first_stops() -> None:
         eventually(lambda: first.payloads == ["1"])
         standby = Relay(bus_config(), lambda: second)
         stop = threading.Event()
-        thread = threading.Thread(target=lambda: (standby.run(stop), connections.close_all()))
+        thread = threading.Thread(target=standby.run, args=[stop])
         thread.start()
         eventually(lambda: standby._state == "standby")
         append("2")
