@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -24,7 +25,10 @@ def alias_of(config: BusConfig, using: str | None) -> str:
 
 def require_transaction(config: BusConfig, connection: BaseDatabaseWrapper) -> None:
     """Raise TransactionRequired unless a publish on this connection commits with the caller's changes."""
-    if is_in_transaction(connection) or is_manual(connection):
+    if is_in_transaction(connection):
+        return
+    _refuse_coroutine()
+    if is_manual(connection):
         return
     alias = connection.alias
     refuse_split(alias)
@@ -32,7 +36,7 @@ def require_transaction(config: BusConfig, connection: BaseDatabaseWrapper) -> N
         raise TransactionRequired(
             f"publish() was called outside a transaction on database {alias!r}, so the event could survive a change "
             f"that fails. Wrap both: with transaction.atomic({_using(alias)}): change(); publish(...). "
-            f"EVENTBUS[{config.alias!r}]['REQUIRE_ATOMIC'] = False allows it.{_hint_for_async()}"
+            f"EVENTBUS[{config.alias!r}]['REQUIRE_ATOMIC'] = False allows it."
         )
 
 
@@ -64,9 +68,12 @@ def _using(alias: str) -> str:
     return "" if alias == "default" else f"using={alias!r}"
 
 
-def _hint_for_async() -> str:
+def _refuse_coroutine() -> None:
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        return ""
-    return " In a coroutine, use apublish()."
+        return
+    if not os.environ.get("DJANGO_ALLOW_ASYNC_UNSAFE"):
+        raise TransactionRequired(
+            "publish() was called in a coroutine, where no transaction can be open. Await apublish()."
+        )
