@@ -21,7 +21,7 @@ from django_eventbus.models.unit import InboxRow, Opened, open_unit
 
 from .failing import Again, Dead, conclude
 from .ownership import Claim, Fence
-from .reporting import OnRetry, report
+from .reporting import OnRetry, report, wants_handled
 from .run import Run, Settled
 from .trouble import Fenced
 
@@ -37,6 +37,7 @@ class Arrivals:
         self._config = config
         self._random = random
         self._on_retry = on_retry
+        self._wants_handled = wants_handled()
         self._fresh: set[UUID] = set()
         self._waiting: set[UUID] = set()
         self._rows: list[RetryMessage] = []
@@ -56,7 +57,7 @@ class Arrivals:
         """Yield what is no duplicate and whose key does not wait."""
         for run in self._runs:
             if self._is_duplicate(run):
-                self.settled.append(Settled(run=run, outcome=Outcome.DUPLICATE))
+                self._note(run, Outcome.DUPLICATE)
             elif not self.steps_aside(run):
                 yield run
 
@@ -78,7 +79,7 @@ class Arrivals:
 
     def handled(self, run: Run) -> None:
         """Note a success; what it wrote is committed with the unit."""
-        self.settled.append(Settled(run=run, outcome=Outcome.HANDLED))
+        self._note(run, Outcome.HANDLED)
 
     def failed(self, run: Run, error: BaseException) -> None:
         """Put a failed message at the head of its lane, or make it a dead letter."""
@@ -112,6 +113,10 @@ class Arrivals:
     def report(self) -> None:
         """Tell the receivers of signals; after the commit."""
         report(self.settled, on_retry=self._on_retry)
+
+    def _note(self, run: Run, outcome: Outcome) -> None:
+        if self._wants_handled:
+            self.settled.append(Settled(run=run, outcome=outcome))
 
     def _queue_first(self, run: Run, error: BaseException, *, available_at: datetime) -> None:
         row = retry_row(run, attempts=run.delivery.attempt, available_at=available_at)

@@ -32,6 +32,7 @@ def begin(item: Item, *, using: str) -> Item:
         starts = PartitionEpoch.objects.using(using).count_start(row, epoch=epoch, what=_name(item))
     if starts is None:
         raise Fenced([row])
+    item.claim.begun.add(_name(item))
     if starts <= STARTS_BEFORE_DEATH:
         return item
     return replace(item, condemned=ProcessDied(f"begun {starts - 1} times, and never ended: {_name(item)}"))
@@ -39,12 +40,14 @@ def begin(item: Item, *, using: str) -> Item:
 
 def end(item: Arrival | Waiting, *, using: str) -> None:
     """Forget a count: the message has ended, and its process lives."""
-    if not item.claim.is_careful:
+    name = _name(item)
+    if name not in item.claim.begun:
         return
     row, epoch = item.claim.fences[using]
     with transaction.atomic(using=using):
-        PartitionEpoch.objects.using(using).forget_start(row, epoch=epoch, what=_name(item))
+        PartitionEpoch.objects.using(using).forget_start(row, epoch=epoch, what=name)
+    item.claim.begun.discard(name)
 
 
 def _name(item: Arrival | Waiting) -> str:
-    return str(item.record.offset) if isinstance(item, Arrival) else str(item.lane)
+    return str(item.record.offset) if isinstance(item, Arrival) else str(item.row)

@@ -236,7 +236,7 @@ class Crew:
         for claim, _, items in taken:
             if not claim.is_current:
                 continue
-            if claim.is_careful:
+            if claim.begun:
                 self._end(items)
             self.news.put(Finished(claim, items))
         # Released only now: whoever waits for a lane to end finds its news already there.

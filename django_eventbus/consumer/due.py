@@ -71,7 +71,7 @@ class DueLanes:
                     continue
                 claim = owners[lane.partition_id]
                 self._out[lane.lane] = claim
-                key = lane.lane if lane.record_key is None else lane.record_key
-                yield Waiting(lane=lane.lane, claim=claim, using=alias, handler=lane.handler, key=key)
+                key = lane.lane if lane.record_key is None else bytes(lane.record_key)
+                yield Waiting(lane=lane.lane, row=lane.key, claim=claim, using=alias, handler=lane.handler, key=key)
             if (at := rows.next_due_at(list(owners))) is not None and at > datetime.now(UTC):
                 self.expect(at)

@@ -94,7 +94,9 @@ class _Member:
         for alias, fence in claim.fences.items():
             rows = RetryMessage.objects.using(alias)
             due = rows.due([fence.partition_id], limit=1 if claim.is_careful else DUE_LANES)
-            self._carry_out(claim, [Waiting(lane=d.lane, claim=claim, using=alias, handler=d.handler) for d in due])
+            self._carry_out(
+                claim, [Waiting(lane=d.lane, row=d.key, claim=claim, using=alias, handler=d.handler) for d in due]
+            )
             if (next_at := rows.next_due_at([fence.partition_id])) is not None:
                 waits.append(max(0.0, (next_at - datetime.now(UTC)).total_seconds()))
         return min(waits, default=None)

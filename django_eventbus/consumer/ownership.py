@@ -40,6 +40,7 @@ class Claim:
     """
 
     __slots__ = (
+        "begun",
         "careful_for",
         "careful_until",
         "end",
@@ -59,6 +60,7 @@ class Claim:
         self.positions = Positions(start)
         self.was_clean = was_clean
         self.is_current = True  # False: revoked, lost or fenced; nothing more is begun for it
+        self.begun: set[str] = set()  # what is counted as begun in careful mode, and has not ended
         self.careful_for = 0  # messages that the dead predecessor may have had in flight
         self.careful_until: int | None = None  # end of the log when the partition was taken: later ones are innocent
         self.has_no_due = False  # nothing of it in the retry table was due when somebody looked

@@ -13,14 +13,17 @@ from .run import Settled
 OnRetry = Callable[[datetime | None], None]  # told when a waiting delivery is due; None: now
 
 
+def wants_handled() -> bool:
+    """Say whether anybody listens to what comes with every message."""
+    return bool(signals.message_handled.receivers)
+
+
 def report(settled: Iterable[Settled], *, on_retry: OnRetry) -> None:
     """Send the signals of settled runs; dead letters are told by `bury`."""
-    wants_handled = bool(signals.message_handled.receivers)
     for one in settled:
         match one.outcome:
             case Outcome.HANDLED | Outcome.DUPLICATE | Outcome.IGNORED:
-                if wants_handled:
-                    _handled(one)
+                _handled(one)
             case Outcome.RETRY:
                 on_retry(one.retry_at)
                 _retried(one)

@@ -28,7 +28,7 @@ from django_eventbus.transports.base import Record
 from .arrivals import inbox_rows, open_fenced, retry_row
 from .failing import Again, Dead, conclude
 from .ownership import Claim
-from .reporting import OnRetry, report
+from .reporting import OnRetry, report, wants_handled
 from .run import Run, Settled
 
 FIRST_ROWS = 20  # of each lane in one unit
@@ -100,7 +100,8 @@ class Retries:
     def handled(self, run: Run) -> None:
         """Let a row go; the inbox keeps the message."""
         self._finish(_row(run))
-        self.settled.append(Settled(run=run, outcome=Outcome.HANDLED))
+        if wants_handled():
+            self.settled.append(Settled(run=run, outcome=Outcome.HANDLED))
 
     def failed(self, run: Run, error: BaseException) -> None:
         """Give a failed row its next time, or make it a dead letter."""

@@ -60,6 +60,7 @@ class Waiting:
     """A lane of the retry table whose first row is due."""
 
     lane: UUID
+    row: UUID  # the one that is due
     claim: Claim
     using: str  # database alias of the table
     handler: str  # stored name; empty for a record that could not be read

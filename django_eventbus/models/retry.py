@@ -28,8 +28,9 @@ class Verdict(models.TextChoices):
 
 
 class DueLane(NamedTuple):
-    """Name a lane whose first row may run: a hint, read without a lock."""
+    """Name a lane and its row whose time has come: a hint, read without a lock."""
 
+    key: UUID
     lane: UUID
     partition_id: int
     topic: str
@@ -68,9 +69,8 @@ class RetryQuerySet(models.QuerySet["RetryMessage"]):
         """Return lanes of these partitions whose time has come, the longest waiting first."""
         rows = self.filter(partition_id__in=partitions, available_at__lte=Now()).order_by("available_at")
         found: dict[UUID, DueLane] = {}
-        for lane, partition_id, topic, key, handler in rows.values_list(*DueLane._fields)[:limit]:
-            record_key = None if key is None else bytes(key)
-            found.setdefault(lane, DueLane(lane, partition_id, topic, record_key, handler))
+        for row in map(DueLane._make, rows.values_list(*DueLane._fields)[:limit]):
+            found.setdefault(row.lane, row)
         return list(found.values())
 
     def next_due_at(self, partitions: Collection[int]) -> datetime | None:

@@ -26,7 +26,8 @@ SELECT pg_advisory_xact_lock_shared(('eventbus_partition'::regclass::oid::bigint
 SELECT id, epoch, clock_timestamp() FROM eventbus_partition WHERE id = ANY(%s::int[])"""
 INBOX = """;
 INSERT INTO eventbus_inbox (key, handler, partition_id, position)
-SELECT * FROM unnest(%s::uuid[], %s::text[], %s::int[], %s::bigint[]) ON CONFLICT DO NOTHING RETURNING key;
+SELECT k, (%s::text[])[h], p, o FROM unnest(%s::uuid[], %s::int[], %s::int[], %s::bigint[]) AS u(k, h, p, o)
+ON CONFLICT DO NOTHING RETURNING key;
 SELECT l FROM unnest(%s::uuid[]) l WHERE EXISTS (SELECT 1 FROM eventbus_retry r WHERE r.lane = l)"""
 SAVEPOINT = "; SAVEPOINT m"
 
@@ -61,7 +62,7 @@ def open_unit(
     Leaves a savepoint `m`: `keep_savepoint` after each handler that succeeded, `undo_savepoint` after one that failed.
     """
     connection = connections[using]
-    rows = sorted(inbox)
+    rows = _sorted(inbox)
     if connection.vendor == "postgresql":
         return _open_postgresql(connection, partitions=sorted(partitions), rows=rows, lanes=list(lanes))
     return _open_sqlite(connection, partitions=sorted(partitions), rows=rows, lanes=list(lanes))
@@ -70,13 +71,12 @@ def open_unit(
 def take_messages(using: str, inbox: Iterable[InboxRow]) -> set[UUID]:
     """Insert inbox rows inside an open unit; return the keys that were not there before."""
     connection = connections[using]
-    rows = sorted(inbox)
+    rows = _sorted(inbox)
     if connection.vendor != "postgresql":
         with connection.cursor() as cursor:
             return _insert_sqlite(cursor, rows)
     statement = INBOX.partition("RETURNING key")[0].lstrip(";") + "RETURNING key"
-    values = [list(column) for column in zip(*rows, strict=True)]
-    return {row[0] for row in _execute(connection, statement, values)[0] or ()} if rows else set()
+    return {row[0] for row in _execute(connection, statement, _columns(rows))[0] or ()} if rows else set()
 
 
 def is_taken(using: str, keys: Sequence[UUID]) -> bool:
@@ -124,9 +124,7 @@ def _open_postgresql(
     values: list[object] = [partitions, partitions]
     if rows or lanes:
         statement += INBOX
-        columns: Iterable[Sequence[object]] = zip(*rows, strict=True) if rows else [()] * 4
-        values += [list(column) for column in columns]
-        values.append(lanes)
+        values += [*_columns(rows), _array(lanes)]
     if _is_outermost(connection):
         statement = f"{READ_COMMITTED}; {statement}"
     answers = _execute(connection, statement + SAVEPOINT, values)
@@ -139,6 +137,27 @@ def _open_postgresql(
         fresh={row[0] for row in fresh or ()},
         waiting={row[0] for row in waiting or ()},
     )
+
+
+def _sorted(inbox: Iterable[InboxRow]) -> list[InboxRow]:
+    # Everybody inserts in the order of the keys: two units that share messages wait for each other in one direction.
+    return sorted(inbox, key=lambda row: row.key.int)
+
+
+def _columns(rows: Sequence[InboxRow]) -> list[object]:
+    """Write the inbox rows as the arrays of the INSERT: text that is ready to send costs a third of a list to adapt."""
+    names = {name: place for place, name in enumerate(dict.fromkeys(row.handler for row in rows), start=1)}
+    return [
+        list(names),
+        _array(row.key for row in rows),
+        _array(names[row.handler] for row in rows),
+        _array(row.partition_id for row in rows),
+        _array(row.position for row in rows),
+    ]
+
+
+def _array(values: Iterable[UUID | int]) -> str:
+    return "{" + ",".join([value.hex if isinstance(value, UUID) else str(value) for value in values]) + "}"
 
 
 def _is_outermost(connection: BaseDatabaseWrapper) -> bool:
