@@ -69,7 +69,11 @@ BAD: dict[str, tuple[str, Headers, bytes]] = {
         list(STRUCTURED.items()),
         json.dumps({"specversion": "0.3", "id": "1", "type": "t", "source": "/s"}).encode(),
     ),
-    "nested too deep": ("too_deep", headers(), b'{"key": "x", "number": 1, "more": ' + b"[" * 9999 + b"]" * 9999 + b"}"),
+    "nested too deep": (
+        "too_deep",
+        headers(),
+        b'{"key": "x", "number": 1, "more": ' + b"[" * 9999 + b"]" * 9999 + b"}",
+    ),
 }
 EXTRA = b'{"key": "x", "number": 2, "colour": {"shade": ["blue"]}}'
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from typing import Any
+
+import pytest
 
 from django_eventbus import MessageContext
 from django_eventbus.models import DeadLetter, OutboxLane, OutboxMessage, RetryMessage
@@ -41,9 +43,16 @@ def assert_nobody_is_blamed(attempts: list[int]) -> None:
     assert not DeadLetter.objects.exists()
 
 
-def test_down_at_start(open_world: Callable[..., World], own_kafka: Any, relay_states: list[RelayState]) -> None:
+@pytest.fixture
+def world(own_kafka: Any, transactional_db: None) -> Iterator[World]:
+    """A world that ends before its broker does."""
+    world = World(medium_of(own_kafka))
+    yield world
+    world.close()
+
+
+def test_down_at_start(world: World, own_kafka: Any, relay_states: list[RelayState]) -> None:
     attempts = note_attempts()
-    world = open_world(medium_of(own_kafka))
     own_kafka.stop()
     world.start()
 
@@ -58,9 +67,8 @@ def test_down_at_start(open_world: Callable[..., World], own_kafka: Any, relay_s
     assert_nobody_is_blamed(attempts)
 
 
-def test_down_in_the_middle(open_world: Callable[..., World], own_kafka: Any, relay_states: list[RelayState]) -> None:
+def test_down_in_the_middle(world: World, own_kafka: Any, relay_states: list[RelayState]) -> None:
     attempts = note_attempts()
-    world = open_world(medium_of(own_kafka))
     world.start()
     world.publish(*(Counted(key="a", number=number) for number in range(20)))
     world.wait_until(lambda: len(noted("tests.note")) >= 20)
