@@ -1,4 +1,4 @@
-"""The documentation names what is there: checks, commands, signals, modules, public names, and the tests that it relies on."""
+"""The documentation names what is there: checks, commands, models, modules, public names, settings and tests."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_every_public_name_of_testing_is_on_a_page() -> None:
     assert described == set(testing.__all__)
 
 
-def test_every_transport_setting_key_in_prose_exists() -> None:
+def test_every_setting_that_the_prose_names_exists() -> None:
     from django_eventbus.conf.loading import SECTIONS, fields_of
 
     sections = "|".join(SECTIONS)
@@ -105,3 +105,15 @@ def test_a_named_test_exists(path: str, name: str) -> None:
     defined = {node.name for node in ast.walk(ast.parse((ROOT / path).read_text())) if isinstance(node, functions)}
 
     assert name in defined
+
+
+def slug(heading: str) -> str:
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+@pytest.mark.parametrize("target", re.findall(r"\]\((?!https?:)([^)]+)\)", (ROOT / "README.md").read_text()))
+def test_a_link_of_the_readme_leads_somewhere(target: str) -> None:
+    path, _, anchor = target.partition("#")
+    headings = re.findall(r"^#+ (.+)$", (ROOT / path).read_text(), re.MULTILINE)
+
+    assert not anchor or anchor in map(slug, headings)
