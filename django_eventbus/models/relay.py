@@ -80,6 +80,8 @@ class RelaySession:
         self.shards = list(shards)
         self.is_archiving = config.outbox.retention is not None
         self._config = config
+        if not connections[config.database].in_atomic_block:
+            connections[config.database].close()  # it told the number; a relay works for weeks without it
         self._ear: psycopg.Connection[Any] | None = None
         self._work = _connect(config.database)
         try:

@@ -42,17 +42,12 @@ class WindowReader:
 
     def read(self) -> list[OutgoingRow]:
         """Return the next messages; call `learn` once the step that sent them has committed."""
-        self._look()
-        # Only a read that begins after an id became safe may draw conclusions from it.
-        safe = self._safe
-        # Now and then everything is read, should the window be wrong; what it has learnt is kept, since under a writer
-        # that stays open it could not be learnt again.
-        now = time.monotonic()
-        covered = self.window if now < self._rescan_at else Window()
-        if covered is not self.window:
-            self._rescan_at = now + RESCAN_INTERVAL
-        rows = self._source.read(after=covered.after, ranges=covered.ranges, limit=self._limit)
-        self._read = ([row[0] for row in rows], safe, len(rows) >= self._limit)
+        self._look()  # before the read: only a read that begins after an id became safe may rely on it
+        if time.monotonic() < self._rescan_at:
+            rows = self._source.read(after=self.window.after, ranges=self.window.ranges, limit=self._limit)
+        else:
+            rows = self._rescan()
+        self._read = ([row[0] for row in rows], self._safe, len(rows) >= self._limit)
         return rows
 
     def learn(self, gone: Collection[int]) -> None:
@@ -63,6 +58,19 @@ class WindowReader:
         self._read = None
         left = [] if len(gone) == len(ids) else [id_ for id_ in ids if id_ not in gone]
         self.window = self.window.learn(ids, left=left, safe=safe, is_cut_off=is_cut_off)
+
+    def _rescan(self) -> list[OutgoingRow]:
+        """Read everything, should the window be wrong: an operator may have reset the sequence, or restored rows.
+
+        A window that holds is kept: under a writer that stays open it could not be learnt again.
+        """
+        self._rescan_at = time.monotonic() + RESCAN_INTERVAL
+        rows = self._source.read(after=0, ranges=(), limit=self._limit)
+        if not all(self.window.covers(row[0]) for row in rows):
+            self.window = Window()
+            self._safe = 0
+            self._candidate = None
+        return rows
 
     def _look(self) -> None:
         now = time.monotonic()

@@ -30,6 +30,9 @@ class Window:
         """Return the id above which everything is read."""
         return max(self.floor, self.cursor)
 
+    def covers(self, id_: int) -> bool:
+        return id_ > self.after or any(first <= id_ <= last for first, last in self.ranges)
+
     def learn(self, read: Sequence[int], *, left: Collection[int], safe: int, is_cut_off: bool) -> Window:
         """Return the window after a committed step that read these ids, in their order, and left some of them.
 

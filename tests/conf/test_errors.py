@@ -241,3 +241,8 @@ def test_configs_cannot_be_changed() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         config.outbox.batch_size = 5  # type: ignore[misc]
     assert config.outbox == OutboxConfig()
+
+
+def test_a_fence_that_is_not_built_yet_is_refused_instead_of_ignored() -> None:
+    with pytest.raises(ConfigurationError, match=r"\['OUTBOX'\]\['FENCING'\] is 'transactions', but this version"):
+        load({"default": {"OUTBOX": {"FENCING": "transactions"}}})

@@ -235,7 +235,10 @@ def read_log(brokers: str, topic: str) -> dict[str, list[int]]:
     while left:
         for message in consumer.consume(1000, timeout=5):
             assert message.error() is None, message.error()
-            found.setdefault(message.key().decode(), []).append(int(message.value()))
+            key, value = message.key(), message.value()
+            assert key is not None, "every message of the history has a key"
+            assert value is not None, "every message of the history has a number"
+            found.setdefault(key.decode(), []).append(int(value))
             left -= 1
     consumer.close()
     return found

@@ -6,7 +6,8 @@ import random
 import time
 from collections.abc import Sequence
 
-from django_eventbus.transports.base import OutgoingRow, SendResult
+from django_eventbus.events.envelope import OutgoingRow
+from django_eventbus.transports.base import SendResult
 from django_eventbus.transports.kafka.sender import KafkaSender
 from django_eventbus.transports.kafka.transport import KafkaTransport
 

@@ -386,3 +386,25 @@ def test_without_a_notice_and_without_a_listener_polling_finds_the_row() -> None
     with relaying(sender, config):
         append("1")
         eventually(lambda: sender.payloads == ["1"], within=2)
+
+
+def test_rows_that_appear_below_the_window_are_found_by_the_rescan_and_the_relay_goes_on_from_there(
+    monkeypatch: pytest.MonkeyPatch, stranger: psycopg.Connection[Any]
+) -> None:
+    """An operator empties the table and resets the sequence under a running relay."""
+    monkeypatch.setattr(reader, "RESCAN_INTERVAL", 0.3)
+    sender = RecordingSender()
+
+    with relaying(sender):
+        append(*map(str, range(20)))
+        eventually(lambda: len(sender.sent) == 20)
+        stranger.execute("LOCK TABLE eventbus_outbox; TRUNCATE eventbus_outbox RESTART IDENTITY")
+        stranger.commit()
+        append("after the reset")
+        eventually(lambda: len(sender.sent) == 21)
+        monkeypatch.setattr(reader, "RESCAN_INTERVAL", 60)
+        time.sleep(0.5)  # the last rescan that the short interval had planned
+        append("next")
+        eventually(lambda: len(sender.sent) == 22)
+
+    assert sender.payloads[-2:] == ["after the reset", "next"]

@@ -179,6 +179,12 @@ def test_a_row_that_a_rescan_finds_outside_the_window_is_covered_from_then_on() 
     assert learnt.ranges == ((3, 3), (15, 15), (21, 24))
 
 
+def test_a_window_covers_what_a_read_through_it_would_return() -> None:
+    learnt = Window(floor=10, cursor=20, ranges=((15, 16),))
+
+    assert [id_ for id_ in range(1, 23) if learnt.covers(id_)] == [15, 16, 21, 22]
+
+
 def test_a_prepared_transaction_keeps_an_id_unsafe_although_its_name_has_changed() -> None:
     candidate = Candidate(id=7, writers=frozenset({"3/12"}))
 
