@@ -1,4 +1,4 @@
-"""Lanes keep the order of a key whatever is taken, released, given back and dropped; positions never pass what is open."""
+"""Lanes keep the order of a key whatever is taken, released and dropped; positions never pass what is open."""
 
 from __future__ import annotations
 
