@@ -117,3 +117,9 @@ def test_a_link_of_the_readme_leads_somewhere(target: str) -> None:
     headings = re.findall(r"^#+ (.+)$", (ROOT / path).read_text(), re.MULTILINE)
 
     assert not anchor or anchor in map(slug, headings)
+
+
+def test_every_metric_is_on_the_page() -> None:
+    from django_eventbus.telemetry.metrics import _COUNTERS
+
+    assert set(re.findall(r"`eventbus\.messages\.(\w+)`", page("reference/telemetry.md"))) == set(_COUNTERS)
