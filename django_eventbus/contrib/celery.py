@@ -9,7 +9,7 @@ import threading
 from datetime import timedelta
 from typing import Any
 
-from celery import current_app, shared_task
+from celery import shared_task
 from kombu.exceptions import KombuError
 
 from django_eventbus.bus import DEFAULT, buses
@@ -18,10 +18,6 @@ from django_eventbus.outbox.notifier import notifiers
 from django_eventbus.outbox.wakeup import register_waker
 
 TASK = "django_eventbus.drain_outbox"
-
-# The app of the thread that sets Django up. Celery keeps the current app per thread: in a thread of a web server, or of
-# the notifier, it would be an empty one that looks for its broker on localhost.
-_app = current_app._get_current_object()
 
 
 @shared_task(name=TASK, acks_late=True, ignore_result=True)  # type: ignore[untyped-decorator]
@@ -47,7 +43,7 @@ class CeleryBell:
         self._bus = bus
 
     def ring(self) -> None:
-        _app.send_task(TASK, kwargs={"bus": self._bus}, ignore_result=True, retry=False)
+        drain_outbox.apply_async(kwargs={"bus": self._bus}, retry=False)
 
     def close(self) -> None:
         """Do nothing: the connections belong to Celery's pool."""

@@ -14,12 +14,11 @@ import pytest
 from django.db import transaction
 
 from django_eventbus import publish
+from django_eventbus.contrib import celery
 from django_eventbus.models import OutboxMessage
 from django_eventbus.outbox.wakeup import waking_in_tests
 from tests.contrib.celery_app import app, use_folder
 from tests.outbox.published_events import OrderShipped
-
-from django_eventbus.contrib import celery  # isort: skip  (binds the app that the line above made)
 
 EVENTBUS: dict[str, Any] = {"default": {"TRANSPORT": "local", "OUTBOX": {"WAKE_WITH": "celery"}}}
 PATIENCE = 40.0
