@@ -29,8 +29,8 @@ class LocalDeliverer:
 
     def __init__(self, config: BusConfig, groups: Mapping[str, HandlerGroup]) -> None:
         self._members = [_Member(group, config) for group in groups.values()]
-        self._most = config.consumer.batch_size
-        self._size = config.consumer.batch_size
+        batches = [handler.batch or 0 for group in groups.values() for handler in group.handlers]
+        self._most = self._size = max([config.consumer.batch_size, *batches])
         self._lock = threading.Lock()  # protects the members: a partition is worked on by one thread at a time
 
     def deliver(self, records: Sequence[Record], deadline: float) -> int:

@@ -6,7 +6,8 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
-from .worker import ConsumerFailed, Worker, WorkerReport
+from .membership import ConsumerFailed, WorkerReport
+from .worker import Worker
 
 
 def run_members(workers: Sequence[Worker], stop: threading.Event, **options: Any) -> list[WorkerReport]:

@@ -147,6 +147,19 @@ class Ownership:
             taken.append(claim)
         return taken
 
+    def want_abandoned(self) -> None:
+        """Take partitions of topics that the group no longer reads, so that what still waits for them is not stuck."""
+        for alias in self.aliases:
+            rows = PartitionEpoch.objects.using(alias)
+            for row in rows.abandoned(self._group.name, topics=self._group.topics):
+                place = TopicPartition(row.topic, row.number)
+                if place not in self.claims:
+                    self.want(place)
+
+    def is_abandoned(self, place: TopicPartition) -> bool:
+        """Say whether a partition only has deliveries that wait, and no broker behind it."""
+        return place.topic not in self._group.topics
+
     def note_progress(self, claims: Collection[Claim]) -> None:
         """Write low-water marks to the partitions' rows, on every alias."""
         for alias in self.aliases:

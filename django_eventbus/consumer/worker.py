@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import logging
-import os
-import socket
 import threading
 import time
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 from queue import Empty
 
 from django.db import DatabaseError
 
 from django_eventbus.conf import BusConfig
 from django_eventbus.delivery.groups import HandlerGroup
-from django_eventbus.exceptions import EventBusError, TransportUnavailable
+from django_eventbus.exceptions import TransportUnavailable
 from django_eventbus.signals import emit, partitions_assigned, partitions_revoked
-from django_eventbus.transports.base import Consumer, ConsumerOptions, TopicPartition, Transport
+from django_eventbus.transports.base import Consumer, TopicPartition, Transport
 
 from .connections import close_connections, refresh_connections
 from .crew import Crew, Defect, Finished, Unowned
 from .due import DueLanes
+from .membership import ConsumerFailed, WorkerReport, member_options, owner_name
 from .ownership import Claim, Ownership
 from .target import Target
 from .turn import Arrival, Waiting
@@ -31,25 +29,12 @@ logger = logging.getLogger(__name__)
 CONFIRMATION = 2.0  # seconds of polling before a fenced partition is taken again: giving it up would strand it
 SOFT_LIMIT = 2.0  # seconds without polling before partitions are paused, which throws away what was fetched ahead
 PROGRESS_EVERY = 1.0
+SEARCH_EVERY = 60.0  # for deliveries that wait on topics which the group no longer reads
 BUSY_POLL = 0.02
 IDLE_POLL = 0.2
 MOST_AT_ONCE = 500
 FATAL = frozenset({"_FATAL", "_FENCED", "FENCED_INSTANCE_ID", "GROUP_AUTHORIZATION_FAILED"})
 UNRELEASED = "UNRELEASED_INSTANCE_ID"  # a static member of the new protocol came back before its session had ended
-
-
-class ConsumerFailed(EventBusError):
-    """The worker cannot go on: the broker refuses this member, or this package has a defect."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerReport:
-    """What a run came to."""
-
-    handled: int  # messages that are done, in whatever way
-    is_caught_up: bool = False
-    is_timed_out: bool = False
-    is_clean: bool = True  # everything that had begun was finished
 
 
 class Worker:
@@ -70,8 +55,7 @@ class Worker:
         self._transport = transport
         self._instance = instance
         self._on_progress = on_progress
-        owner = f"{socket.gethostname()}:{os.getpid()}:{instance}"
-        self._ownership = Ownership(group, config, owner=owner)
+        self._ownership = Ownership(group, config, owner=owner_name(instance))
         self._due = DueLanes(self._ownership)
         self._crew = Crew(group, config, threads=concurrency or config.consumer.concurrency, on_retry=self._due.expect)
         self._fallback: dict[TopicPartition, int] = {}  # where to go on when neither broker nor database know
@@ -82,6 +66,7 @@ class Worker:
         self._full_since: float | None = None
         self._is_paused = False
         self._next_note = 0.0
+        self._next_search = 0.0
         self._fatal = ""
         self._has_to_rejoin = False
         self._is_clean = True
@@ -244,6 +229,9 @@ class Worker:
     def _take_partitions(self) -> None:
         refresh_connections()
         for claim in self._ownership.take_due():
+            if self._ownership.is_abandoned(claim.place):
+                self._due.expect(None)
+                continue
             try:
                 self._begin_at_start(claim)
             except TransportUnavailable as exc:
@@ -308,6 +296,9 @@ class Worker:
         try:
             self._ownership.note_progress(moved)
             self._moved.clear()
+            if now >= self._next_search:
+                self._next_search = now + SEARCH_EVERY
+                self._ownership.want_abandoned()
         except DatabaseError as exc:
             self._note_outage(exc)
 
@@ -347,6 +338,8 @@ class Worker:
         self._ownership.forget(claim.place)
         self._let_go(claim)
         logger.warning("fenced place=%s/%s", *claim.place)
+        if self._ownership.is_abandoned(claim.place):
+            return
         if claim.positions.low_water is not None:
             self._fallback[claim.place] = claim.positions.low_water
         self._consumer.pause([claim.place])
@@ -382,19 +375,9 @@ class Worker:
         )
 
     def _join(self) -> Consumer:
-        name = os.environ.get("POD_NAME") or socket.gethostname()
-        is_static = self._config.consumer.static_membership
-        consumer = self._transport.open_consumer(
-            ConsumerOptions(
-                group=self._group.name,
-                client_id=f"{self._config.service}-{name}-{self._instance}",
-                instance_id=f"{name}-{self._instance}" if is_static else None,
-                report_ends=True,
-            )
-        )
-        self._consumer = consumer
-        consumer.subscribe(self._group.topics, listener=self)
-        return consumer
+        self._consumer = self._transport.open_consumer(member_options(self._config, self._group, self._instance))
+        self._consumer.subscribe(self._group.topics, listener=self)
+        return self._consumer
 
     def _rejoin(self) -> None:
         self._has_to_rejoin = False

@@ -25,7 +25,7 @@ def database(postgres: str) -> Iterator[str]:
     with psycopg.connect(postgres, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}")
     url = postgres.rpartition("/")[0] + f"/{name}"
-    History(url=url, broker="", topic="none").prepare()
+    History(url=url, broker="127.0.0.1:9", topic="none").prepare()
     yield url
     with psycopg.connect(postgres, autocommit=True) as connection:
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)")

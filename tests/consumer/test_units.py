@@ -357,11 +357,8 @@ def test_a_renamed_handler_knows_what_it_handled_under_its_old_name(scene: Scene
     assert noted("new") == [2]
 
 
-@pytest.mark.parametrize("escape", [SystemExit, KeyboardInterrupt, GeneratorExit])
+@pytest.mark.parametrize("escape", [SystemExit, GeneratorExit])
 def test_base_exceptions_of_a_handler_are_failed_attempts(scene: Scene, escape: type[BaseException]) -> None:
-    if escape is KeyboardInterrupt:
-        pytest.skip("in the main thread it is the operator's")
-
     def escapes(event: Counted) -> None:
         if event.number == 1:
             raise escape

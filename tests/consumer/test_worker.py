@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from django.db import connections
 
-from django_eventbus.consumer.worker import Worker, WorkerReport
+from django_eventbus.consumer.membership import WorkerReport
+from django_eventbus.consumer.worker import Worker
 from django_eventbus.delivery.registry import groups_of
 from django_eventbus.events.envelope import join_headers
 from django_eventbus.models import PartitionEpoch, RetryMessage
@@ -211,3 +212,61 @@ def test_batch_handlers_get_lists_and_a_bad_message_fails_alone(stage: Stage) ->
     assert timed.attempts == 1
     assert not RetryMessage.objects.filter(position__lt=timed.position).exists()
     assert max(sizes) > 20
+
+
+def test_base_exceptions_of_a_handler_end_no_thread(stage: Stage) -> None:
+    escapes = {1: SystemExit, 2: KeyboardInterrupt, 3: GeneratorExit}
+
+    def escape(event: Counted) -> None:
+        if event.number in escapes:
+            raise escapes[event.number]
+
+    stage.handles("escaping", escape)
+    for n in range(6):
+        stage.send(n, f"k{n}")
+
+    report = stage.run()
+
+    assert report.is_caught_up
+    assert sorted(noted("escaping")) == [0, 4, 5]
+    assert sorted(RetryMessage.objects.values_list("attempts", flat=True)) == [1, 1, 1]
+
+
+def test_what_waits_for_a_topic_that_is_no_longer_read_is_not_stuck(stage: Stage) -> None:
+    fails = [True]
+
+    def fail(event: Counted) -> None:
+        if fails:
+            raise ValueError
+
+    stage.handles("moved", fail)
+    stage.send(1)
+    stage.run()
+    row = RetryMessage.objects.get()
+    PartitionEpoch.objects.filter(id=row.partition_id).update(topic="gone")
+    RetryMessage.objects.update(available_at="2020-01-01T00:00:00Z")
+    fails.clear()
+
+    stage.start()
+
+    eventually(lambda: noted("moved") == [1])
+    eventually(lambda: not RetryMessage.objects.exists())
+
+
+def test_io_handlers_of_different_keys_run_side_by_side(stage: Stage) -> None:
+    running: list[int] = []
+    most: list[int] = []
+
+    def wait(event: Counted) -> None:
+        running.append(event.number)
+        most.append(len(running))
+        time.sleep(0.02)
+        running.remove(event.number)
+
+    stage.handles("waiting", wait)
+    for n in range(64):
+        stage.send(n, f"k{n}")
+
+    stage.run()
+
+    assert max(most) == 4

@@ -13,7 +13,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from django_eventbus.bus import DEFAULT, Bus, buses
 from django_eventbus.consumer.members import run_members
-from django_eventbus.consumer.worker import ConsumerFailed, WorkerReport
+from django_eventbus.consumer.membership import ConsumerFailed, WorkerReport
 from django_eventbus.delivery.groups import HandlerGroup
 from django_eventbus.exceptions import ConfigurationError
 from django_eventbus.management.children import KeepsCrashing, run_children, stop_when_orphaned
