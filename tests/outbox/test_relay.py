@@ -217,6 +217,18 @@ def test_a_key_in_trouble_leaves_the_lane_of_its_topic_with_all_that_is_its_own(
     assert sender.of_key("bad") == ["1", "2", "3"]
 
 
+def test_a_key_with_a_lane_of_its_own_waits_there_even_while_its_topic_waits_too() -> None:
+    append("1", key="bad")
+    message = OutboxMessage.objects.get()
+    place = {"bus": message.bus, "shard": message.shard, "topic": message.topic, "available_at": HELD_UNTIL}
+    OutboxLane.objects.create(**place, whole=True, key=b"", reason="x")
+    own = OutboxLane.objects.create(**place, whole=False, key=b"bad", reason="x")
+
+    Relay(bus_config(), RecordingSender).run(threading.Event(), once=True)
+
+    assert ParkedMessage.objects.get().lane_id == own.pk
+
+
 @pytest.mark.usefixtures("prompt_probes")
 @pytest.mark.parametrize("on_dead_letter", ["continue", "hold_key"])
 def test_a_parked_row_that_is_refused_becomes_a_dead_letter_as_any_other(on_dead_letter: str) -> None:
