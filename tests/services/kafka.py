@@ -99,7 +99,8 @@ class KafkaBroker:
         path.write_text("".join(f"{name}={value}\n" for name, value in properties.items()))
         cluster = uuid.uuid4().hex[:22]
         tool = ["kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(path), "--standalone"]
-        subprocess.run([*self.java(), *tool], check=True, cwd=self.folder, stdout=subprocess.DEVNULL)
+        with self.process.log.open("ab") as log:
+            subprocess.run([*self.java(), *tool], check=True, cwd=self.folder, stdout=log, stderr=subprocess.STDOUT)
 
     def java(self) -> list[str]:
         return [jars.java(), "-Xmx512m", "-XX:+UseSerialGC", "-cp", f"{self.jars}/*"]

@@ -1,0 +1,1 @@
+"""How fast is this package, measured against loops that were written by hand for the same rows and servers?"""

@@ -1,0 +1,82 @@
+"""Which benchmarks run, how often, how large, and what is printed at the end?"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from . import consuming, draining, latency, memory, publishing, report, services, waiting, waking
+from .bench import Bench, tell
+
+Benchmark = Callable[[Bench], list[report.Row]]
+
+BENCHMARKS: Mapping[str, Benchmark] = {
+    "publish": publishing.run,
+    "drain": draining.run,
+    "window": draining.run_disturbed,
+    "latency": latency.run,
+    "waking": waking.run,
+    "consume": consuming.run_single,
+    "batch": consuming.run_batch,
+    "processes": consuming.run_processes,
+    "waiting": waiting.run,
+    "memory": memory.run,
+}
+
+
+def main() -> int:
+    arguments = parse()
+    if arguments.names == ["micro"]:
+        from . import micro
+
+        return micro.main()
+    began = time.monotonic()
+    rows: list[report.Row] = []
+    failures: list[str] = []
+    with services.started() as (server, broker):
+        machine = report.machine(**services.versions(server))
+        sys.stdout.write(", ".join(f"{name} {value}" for name, value in machine.items()) + "\n")
+        with services.database(server, broker) as database:
+            bench = Bench(database=database, kafka=broker, rounds=arguments.rounds, scale=arguments.scale)
+            for name in arguments.names or BENCHMARKS:
+                tell(f"{name} ({time.monotonic() - began:.0f} s)")
+                try:
+                    rows += BENCHMARKS[name](bench)
+                # The boundary of a benchmark: the others still have something to say, the exit status says it all.
+                except Exception as exc:  # noqa: BLE001
+                    traceback.print_exc()
+                    failures.append(f"{name}: {type(exc).__name__}: {exc}")
+    seconds = time.monotonic() - began
+    sys.stdout.write(
+        report.table(rows) + f"\n\n{seconds:.0f} s, {arguments.rounds} rounds, scale {arguments.scale:g}\n"
+    )
+    for failure in failures:
+        sys.stdout.write(f"FAILED {failure}\n")
+    if arguments.json is not None:
+        arguments.json.write_text(report.as_json(rows, machine=machine, seconds=seconds))
+    return 1 if failures else 0
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help=f"what to run: {', '.join(BENCHMARKS)} (default: all), or micro alone"
+    )
+    parser.add_argument("--rounds", type=int, default=3, help="interleaved rounds of each pair (default: %(default)s)")
+    parser.add_argument(
+        "--scale", type=float, default=1.0, help="size of backlogs; 10 drains 2 million rows (default: %(default)s)"
+    )
+    parser.add_argument("--json", type=Path, help="also write the results into this file")
+    arguments = parser.parse_args()
+    unknown = [name for name in arguments.names if name not in BENCHMARKS]
+    if unknown and arguments.names != ["micro"]:
+        parser.error(f"unknown: {', '.join(unknown)}; known are {', '.join(BENCHMARKS)}, and micro alone")
+    return arguments
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,166 @@
+"""How many messages a second does a consumer handle: one by one, in lists, in two processes?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from statistics import median
+from typing import Any
+
+import psycopg
+
+from django_eventbus.events.cloudevents import to_headers
+from django_eventbus.events.envelope import Envelope
+from django_eventbus.events.identifiers import uuid7
+from django_eventbus.events.registry import events
+
+from .bench import Bench, median_ratio, require, wait_until
+from .report import Row
+from .topics import Ready
+
+SINGLE = 8_000
+LISTED = 50_000
+PROCESSES = 10_000
+TABLES = "shop_effect, eventbus_inbox, reference_inbox"
+RATE = """
+WITH ranked AS (SELECT at, row_number() OVER (ORDER BY at) AS place, count(*) OVER () AS total FROM shop_effect)
+SELECT (total * 0.9) / extract(epoch FROM max(at) - min(at)) FROM ranked WHERE place >= total * 0.1 GROUP BY total
+"""
+
+
+def run_single(bench: Bench) -> list[Row]:
+    """One ORM insert a message, inbox on, one process."""
+    ours, bare = compare(bench, handlers="single", count=SINGLE, size=50, style="one_by_one")
+    return [row("consume, one ORM insert a message / hand-written loop, units of 50", ours, bare, at_least=0.70)]
+
+
+def run_batch(bench: Bench) -> list[Row]:
+    """A batch handler of 500."""
+    ours, bare = compare(bench, handlers="listed", count=LISTED, size=500, style="in_bulk")
+    return [row("consume, batch handler / hand-written bulk loop of 500", ours, bare, at_least=0.60)]
+
+
+def run_processes(bench: Bench) -> list[Row]:
+    """The same group with one process and with two."""
+    topics = {1: bench.topic(), 2: bench.topic()}
+    rates: dict[int, list[float]] = {1: [], 2: []}
+    one = {"topic": topics[1].name, "group": "bench-one", "handlers": "single"}
+    two = {"topic": topics[2].name, "group": "bench-two", "handlers": "single"}
+    with (
+        bench.command("consume_events", **one) as alone,
+        bench.command("consume_events", "--processes", "2", **two) as pair,
+        bench.connection() as connection,
+    ):
+        wait_for_owners(connection, "bench-one", processes=1)
+        wait_for_owners(connection, "bench-two", processes=2)
+        for round_number in range(bench.rounds + 1):
+            for processes, command in ((1, alone), (2, pair)):
+                clear(connection)
+                topics[processes].fill(ready(PROCESSES))
+                wait_for_effects(connection, PROCESSES, require_alive=command.require_alive)
+                require_taken(connection, "eventbus_inbox", PROCESSES)
+                require(list(range(PROCESSES)), topics[processes].read_new(), f"records of {topics[processes].name}")
+                if round_number:
+                    rates[processes].append(rate_of(connection))
+    for topic in topics.values():
+        topic.delete()
+    return [row("consume, two processes / one", rates[2], rates[1], at_least=1.70)]
+
+
+def compare(bench: Bench, *, handlers: str, count: int, size: int, style: str) -> tuple[list[float], list[float]]:
+    """Let our consumer and a hand-written one handle the same messages in turn; return their rates."""
+    topics = {"ours": bench.topic(), "bare": bench.topic()}
+    rates: dict[str, list[float]] = {"ours": [], "bare": []}
+    group = f"bench-{handlers}"
+    with (
+        bench.command("consume_events", topic=topics["ours"].name, group=group, handlers=handlers) as command,
+        bench.child("bare_consumer", topic=topics["bare"].name) as reference,
+        bench.connection() as connection,
+    ):
+        reference.ask("join")
+        wait_for_owners(connection, group, processes=1)
+        for round_number in range(bench.rounds + 1):
+            for name, topic in topics.items():
+                clear(connection)
+                topic.fill(ready(count))
+                if name == "bare":
+                    reference.ask("consume", count=count, size=size, style=style)
+                wait_for_effects(connection, count, require_alive=command.require_alive)
+                require_taken(connection, "eventbus_inbox" if name == "ours" else "reference_inbox", count)
+                require(list(range(count)), topic.read_new(), f"records of {topic.name}")
+                if round_number:  # the first one warms up
+                    rates[name].append(rate_of(connection))
+    for topic in topics.values():
+        topic.delete()
+    return rates["ours"], rates["bare"]
+
+
+def row(what: str, ours: list[float], reference: list[float], *, at_least: float) -> Row:
+    ratio = median_ratio(ours, reference)
+    return Row(
+        what=what,
+        ours=f"{median(ours):,.0f} msg/s",
+        reference=f"{median(reference):,.0f} msg/s",
+        ratio=ratio,
+        target=f">= {at_least:.2f}",
+        is_met=ratio >= at_least,
+    )
+
+
+def ready(count: int) -> Iterator[Ready]:
+    """Make records as the product does."""
+    from .shop.events import order_placed
+
+    now = datetime.now(UTC)
+    contract = events.contract_of(order_placed(0))
+    for number in range(count):
+        event = order_placed(number)
+        message_id = str(uuid7())
+        envelope = Envelope(
+            message_id=message_id,
+            event_name=contract.name,
+            event_version=contract.version,
+            source="/bench/bench",
+            topic="",
+            key=None,
+            data=None,
+            published_at=now,
+            correlation_id=message_id,
+        )
+        yield event.order.encode(), to_headers(envelope), contract.codec.encode(event)
+
+
+def clear(connection: psycopg.Connection[Any]) -> None:
+    connection.execute(f"TRUNCATE {TABLES}")
+    connection.execute("CHECKPOINT")
+
+
+def wait_for_owners(connection: psycopg.Connection[Any], group: str, *, processes: int, partitions: int = 4) -> None:
+    """Wait until so many processes share the partitions evenly."""
+    owned = "SELECT count(*) FROM eventbus_partition WHERE group_name = %s AND NOT is_clean GROUP BY owner"
+    even = [(partitions // processes,)] * processes
+    wait_until(lambda: connection.execute(owned, [group]).fetchall() == even, f"{group} has its partitions")
+
+
+def wait_for_effects(connection: psycopg.Connection[Any], count: int, *, require_alive: Any) -> None:
+    def are_there() -> bool:
+        require_alive()
+        found = connection.execute("SELECT count(*) FROM shop_effect").fetchone()
+        return found is not None and found[0] >= count
+
+    wait_until(are_there, f"{count} effects", patience=300, pause=0.1)
+    found = connection.execute("SELECT count(*), count(DISTINCT number) FROM shop_effect").fetchone()
+    require((count, count), found, "effects, different ones")
+
+
+def require_taken(connection: psycopg.Connection[Any], inbox: str, count: int) -> None:
+    require((count,), connection.execute(f"SELECT count(*) FROM {inbox}").fetchone(), f"rows in {inbox}")
+    for table in ("eventbus_retry", "eventbus_dead_letter"):
+        require((0,), connection.execute(f"SELECT count(*) FROM {table}").fetchone(), f"rows in {table}")
+
+
+def rate_of(connection: psycopg.Connection[Any]) -> float:
+    """Return effects a second, by the server's clock, without the first tenth."""
+    found = connection.execute(RATE).fetchone()
+    assert found is not None
+    return float(found[0])
