@@ -17,7 +17,8 @@ from django.utils.module_loading import import_string
 
 from .conf import BusConfig, load
 from .consumer.local import LocalDeliverer
-from .consumer.worker import Worker, WorkerReport
+from .consumer.membership import WorkerReport
+from .consumer.worker import Worker
 from .delivery.groups import HandlerGroup
 from .delivery.registry import groups_of
 from .exceptions import ConfigurationError
