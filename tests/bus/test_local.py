@@ -26,8 +26,6 @@ def run(child_environment: Callable[..., dict[str, str]]) -> Run:
             [
                 sys.executable,
                 "-W",
-                "error::ResourceWarning",
-                "-W",
                 "ignore:.*fork:DeprecationWarning",
                 "-m",
                 "tests.bus.local_project",
