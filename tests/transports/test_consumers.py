@@ -348,3 +348,24 @@ def produce_with_header(address: str, topic: str, name: bytes, *, value: bytes) 
     assert library.rd_kafka_producev(producer, *what, headers_are, ctypes.c_void_p(headers), end) == 0
     assert library.rd_kafka_flush(producer, 10_000) == 0
     library.rd_kafka_destroy(producer)
+
+
+@pytest.mark.parametrize("latency", [0, 50, 150])
+def test_a_seek_right_after_the_assignment_is_never_overridden(
+    embedded_broker: EmbeddedBroker, group: str, latency: int
+) -> None:
+    embedded_broker.create_topic("orders", partitions=1)
+    transport, place = KafkaTransport(bus_config(embedded_broker.address)), TopicPartition("orders", 0)
+    Broker("embedded", transport, lambda *_: None).fill("orders", 10)
+    consumer = transport.open_consumer(ConsumerOptions(group=group, client_id="tests"))
+    heard = Heard(on_assigned=consumer.pause)
+    embedded_broker.set_latency(latency)
+    consumer.subscribe(["orders"], listener=heard)
+    assert poll_until(consumer, lambda _: heard.assigned_now == {place}) == []
+
+    consumer.seek(place, 5)
+    consumer.resume([place])
+
+    records = poll_until(consumer, lambda records: len(records) >= 5)
+    consumer.close()
+    assert [record.offset for record in records] == [5, 6, 7, 8, 9]
