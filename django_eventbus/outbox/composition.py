@@ -29,7 +29,7 @@ UNTRACED = telemetry.TraceContext()
 class Composer:
     """Make the messages of one publish call; every refusal is raised here, before anything is written."""
 
-    __slots__ = ("_bus", "_config", "_context", "_headers", "_key", "_parts", "_published_at")
+    __slots__ = ("_bus", "_config", "_context", "_headers", "_key", "_parts", "_published_at", "_shards")
 
     def __init__(self, config: BusConfig, *, bus: int, key: object, headers: Mapping[str, str] | None) -> None:
         self._config = config
@@ -40,6 +40,7 @@ class Composer:
         self._headers = check_headers(own) if own else ()
         self._published_at = datetime.now(UTC)
         self._parts: dict[EventContract, list[str]] = {}
+        self._shards: dict[bytes, int] = {}  # the events of one call mostly tell of one thing
 
     def compose(self, event: object, *, event_id: UUID | None) -> tuple[NewMessage, Envelope | None]:
         """Validate and serialise one event; the envelope is made only where someone listens to `event_published`."""
@@ -57,11 +58,14 @@ class Composer:
             envelope = self._traced(contract, event, topic, text_id, key=key, data=data)
             headers, data = self._written(envelope)
         self._refuse_too_large(contract, len(data) + len(headers.encode()) + len(key))
+        shard = self._shards.get(key)
+        if shard is None:
+            # Without a key there is no order to keep: such events spread over all relays.
+            shard = self._shards[key] = shard_of(key or identity.bytes)
         message = NewMessage(
             event_id=identity,
             bus=self._bus,
-            # Without a key there is no order to keep: such events spread over all relays.
-            shard=shard_of(key or identity.bytes),
+            shard=shard,
             topic=topic,
             key=key or None,
             headers=headers,
