@@ -76,7 +76,10 @@ class Crew:
         self._idle = 0
         self._is_stopping = threading.Event()
         self._batches = [handler.batch for handler in group.handlers if handler.batch is not None]
-        self._most = max([config.consumer.batch_size, *self._batches])
+        # With more threads than half of what is in flight can feed, takes are smaller, and so all the same size: greedy
+        # ones would leave the next taker two or three messages and a whole transaction for them.
+        share = max(1, config.consumer.max_in_flight // (2 * threads))
+        self._most = max([min(config.consumer.batch_size, share), *self._batches])
         self._shares = len(self._batches) < len(group.handlers)  # a group of batch handlers only prefers full lists
         has_async = any(handler.is_async for handler in group.handlers)
         has_sync = any(not handler.is_async for handler in group.handlers)
