@@ -114,7 +114,10 @@ def test_seek_goes_back_and_forward(broker: Broker, group: str) -> None:
     assert [record.offset for record in last] == [9]
 
 
-def test_a_partition_can_be_paused_and_moved_while_it_is_assigned(broker: Broker, group: str) -> None:
+@pytest.mark.parametrize("is_at_once", [True, False])
+def test_a_partition_can_be_paused_when_it_is_assigned_and_moved_then_or_right_after(
+    broker: Broker, group: str, is_at_once: bool
+) -> None:
     topic = broker.topic()
     broker.fill(topic, 10)
     place = TopicPartition(topic, 0)
@@ -122,16 +125,20 @@ def test_a_partition_can_be_paused_and_moved_while_it_is_assigned(broker: Broker
 
     def take_over(_: object) -> None:
         consumer.pause([place])
-        consumer.seek(place, 5)
+        if is_at_once:
+            consumer.seek(place, 5)
 
     heard = Heard(on_assigned=take_over)
     consumer.subscribe([topic], listener=heard)
-    poll_until(consumer, lambda _: heard.assigned_now == {place})
-    assert [record for _ in range(5) for record in consumer.poll(timeout=0.1, limit=10)] == []
+    early = poll_until(consumer, lambda _: heard.assigned_now == {place})
+    if not is_at_once:
+        consumer.seek(place, 5)
+    early += [record for _ in range(5) for record in consumer.poll(timeout=0.1, limit=10)]
 
     consumer.resume([place])
 
     records = poll_until(consumer, lambda records: len(records) >= 5)
+    assert early == []
     assert [record.offset for record in records] == [5, 6, 7, 8, 9]
     consumer.close()
 
@@ -348,24 +355,3 @@ def produce_with_header(address: str, topic: str, name: bytes, *, value: bytes) 
     assert library.rd_kafka_producev(producer, *what, headers_are, ctypes.c_void_p(headers), end) == 0
     assert library.rd_kafka_flush(producer, 10_000) == 0
     library.rd_kafka_destroy(producer)
-
-
-@pytest.mark.parametrize("latency", [0, 50, 150])
-def test_a_seek_right_after_the_assignment_is_never_overridden(
-    embedded_broker: EmbeddedBroker, group: str, latency: int
-) -> None:
-    embedded_broker.create_topic("orders", partitions=1)
-    transport, place = KafkaTransport(bus_config(embedded_broker.address)), TopicPartition("orders", 0)
-    Broker("embedded", transport, lambda *_: None).fill("orders", 10)
-    consumer = transport.open_consumer(ConsumerOptions(group=group, client_id="tests"))
-    heard = Heard(on_assigned=consumer.pause)
-    embedded_broker.set_latency(latency)
-    consumer.subscribe(["orders"], listener=heard)
-    assert poll_until(consumer, lambda _: heard.assigned_now == {place}) == []
-
-    consumer.seek(place, 5)
-    consumer.resume([place])
-
-    records = poll_until(consumer, lambda records: len(records) >= 5)
-    consumer.close()
-    assert [record.offset for record in records] == [5, 6, 7, 8, 9]
