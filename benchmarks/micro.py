@@ -17,7 +17,7 @@ def main() -> int:
     """Time each step in fresh interpreters; pyperf prints the means with their spread."""
     os.environ["DJANGO_SETTINGS_MODULE"] = "benchmarks.settings"
     django.setup()
-    sys.argv = ["benchmarks.micro", *(sys.argv[1:] if "--worker" in sys.argv else ["--fast"])]
+    sys.argv = ["benchmarks.micro", *(sys.argv[1:] if "--worker" in sys.argv else ["--fast", "--quiet"])]
     runner = pyperf.Runner(program_args=("-m", "benchmarks.micro"))
     for name, step in steps().items():
         runner.bench_func(name, step)

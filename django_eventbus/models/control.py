@@ -12,8 +12,8 @@ INSERT INTO eventbus_control (bus, scope, target) VALUES (%s, 'bus', '')
 ON CONFLICT (bus, scope, target) DO UPDATE SET target = excluded.target RETURNING id
 """
 
-NOTIFY_RELAYS = """
-SELECT pg_notify('eventbus_outbox_' || id, '') FROM eventbus_control WHERE bus = %s AND scope = 'bus' AND target = ''
+FIND_CHANNEL = """
+SELECT 'eventbus_outbox_' || id FROM eventbus_control WHERE bus = %s AND scope = 'bus' AND target = ''
 """
 
 _numbers: dict[tuple[str, str], int] = {}  # (database alias, bus alias); only rows known to be committed

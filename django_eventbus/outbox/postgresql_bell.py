@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import connections
 
-from django_eventbus.models.control import NOTIFY_RELAYS
+from django_eventbus.models.control import FIND_CHANNEL
 
 if TYPE_CHECKING:
     from psycopg import Connection
@@ -23,13 +23,14 @@ class PostgresqlBell:
         self._wrapper = connections[using]
         self._driver: Any = self._wrapper.Database  # type: ignore[attr-defined]
         self._connection: Connection | None = None
+        self._statement = b""  # known once the bus has its number
         self.errors: tuple[type[Exception], ...] = (self._driver.Error, OSError)
 
     def ring(self) -> None:
         if self._connection is not None:
             try:
                 self._notify(self._connection)
-            except self._driver.OperationalError:
+            except self._driver.Error:
                 self.close()  # the server was restarted, or a pooler hung up: once more on a new connection
             else:
                 return
@@ -41,6 +42,18 @@ class PostgresqlBell:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+            self._statement = b""
 
     def _notify(self, connection: Connection) -> None:
-        connection.execute(NOTIFY_RELAYS, [self._bus])
+        if not self._statement:
+            row = connection.execute(FIND_CHANNEL, [self._bus]).fetchone()
+            if row is None:
+                return  # no relay has ever listened
+            self._statement = f"NOTIFY {row[0]}".encode()
+        # Bare libpq: a cursor would hold the interpreter for ten times as long, while a request needs it.
+        try:
+            result = connection.pgconn.exec_(self._statement)
+        except MemoryError as exc:  # what psycopg makes of "nothing could be sent"
+            raise self._driver.OperationalError("the connection is lost") from exc
+        if result.status != self._driver.pq.ExecStatus.COMMAND_OK:
+            raise self._driver.errors.error_from_result(result)

@@ -42,7 +42,7 @@ class Listener:
 
     def sessions_of_notifiers(self) -> list[int]:
         rows = self.connection.execute(
-            "SELECT pid FROM pg_stat_activity WHERE query LIKE '%pg_notify(%' AND pid <> pg_backend_pid()"
+            "SELECT pid FROM pg_stat_activity WHERE query LIKE 'NOTIFY eventbus%' AND pid <> pg_backend_pid()"
             " AND datname = current_database()"
         )
         return [pid for (pid,) in rows.fetchall()]
