@@ -21,8 +21,8 @@ from django_eventbus.models.unit import InboxRow, Opened, open_unit
 
 from .failing import Again, Dead, conclude
 from .ownership import Claim, Fence
-from .reporting import OnRetry, report, wants_handled
-from .run import Run, Settled
+from .reporting import Notes, Reporter
+from .run import Run
 from .trouble import Fenced
 
 
@@ -30,19 +30,17 @@ class Arrivals:
     """Take messages into the inbox, and queue those that fail, or whose key waits, in the retry table."""
 
     def __init__(
-        self, runs: Sequence[Run], *, using: str, config: BusConfig, random: Random, on_retry: OnRetry
+        self, runs: Sequence[Run], *, using: str, config: BusConfig, random: Random, reporter: Reporter
     ) -> None:
         self._runs = runs
         self._using = using
         self._config = config
         self._random = random
-        self._on_retry = on_retry
-        self._wants_handled = wants_handled()
+        self._notes = Notes(reporter)
         self._fresh: set[UUID] = set()
         self._waiting: set[UUID] = set()
         self._rows: list[RetryMessage] = []
         self._burials: list[Burial] = []
-        self.settled: list[Settled] = []
 
     def open(self) -> None:
         """Fence, take and look in one round trip."""
@@ -57,7 +55,7 @@ class Arrivals:
         """Yield what is no duplicate and whose key does not wait."""
         for run in self._runs:
             if self._is_duplicate(run):
-                self._note(run, Outcome.DUPLICATE)
+                self._notes.add(run, Outcome.DUPLICATE)
             elif not self.steps_aside(run):
                 yield run
 
@@ -79,7 +77,7 @@ class Arrivals:
 
     def handled(self, run: Run) -> None:
         """Note a success; what it wrote is committed with the unit."""
-        self._note(run, Outcome.HANDLED)
+        self._notes.add(run, Outcome.HANDLED)
 
     def failed(self, run: Run, error: BaseException) -> None:
         """Put a failed message at the head of its lane, or make it a dead letter."""
@@ -87,7 +85,7 @@ class Arrivals:
             case Again(delay=delay):
                 retry_at = self._time() + delay
                 self._queue_first(run, error, available_at=retry_at)
-                self.settled.append(Settled(run=run, outcome=Outcome.RETRY, error=error, retry_at=retry_at))
+                self._notes.add(run, Outcome.RETRY, error=error, retry_at=retry_at)
             case Dead(reason=reason, is_held=is_held):
                 self._burials.append(
                     Burial.of_delivery(
@@ -98,7 +96,7 @@ class Arrivals:
                         first_failed_at=self._time(),
                     )
                 )
-                self.settled.append(Settled(run=run, outcome=Outcome.DEAD_LETTERED, error=error))
+                self._notes.add(run, Outcome.DEAD_LETTERED, error=error)
                 if is_held:
                     self._queue_first(run, error, available_at=HELD_UNTIL)
 
@@ -112,11 +110,7 @@ class Arrivals:
 
     def report(self) -> None:
         """Tell the receivers of signals; after the commit."""
-        report(self.settled, on_retry=self._on_retry)
-
-    def _note(self, run: Run, outcome: Outcome) -> None:
-        if self._wants_handled:
-            self.settled.append(Settled(run=run, outcome=outcome))
+        self._notes.tell()
 
     def _queue_first(self, run: Run, error: BaseException, *, available_at: datetime) -> None:
         row = retry_row(run, attempts=run.delivery.attempt, available_at=available_at)

@@ -8,7 +8,6 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from queue import SimpleQueue
 
 from django.db import DatabaseError
@@ -22,6 +21,7 @@ from .careful import begin, end
 from .connections import close_connections, refresh_connections
 from .lanes import Lanes
 from .ownership import Claim
+from .reporting import Reporter
 from .run import Run
 from .trouble import Abandoned, Fenced
 from .turn import Arrival, Turn, Waiting
@@ -65,9 +65,7 @@ class Crew:
     `_changed` guards the lanes and the counters; what is finished goes to the thread that owns the consumer.
     """
 
-    def __init__(
-        self, group: HandlerGroup, config: BusConfig, *, threads: int, on_retry: Callable[[datetime | None], None]
-    ) -> None:
+    def __init__(self, group: HandlerGroup, config: BusConfig, *, threads: int, reporter: Reporter) -> None:
         self.news: SimpleQueue[News] = SimpleQueue()
         self.is_careful = False  # one message at a time in the whole process
         self._config = config
@@ -88,7 +86,7 @@ class Crew:
             config,
             has_loop=has_async,
             on_fenced=self._report_fenced,
-            on_retry=on_retry,
+            reporter=reporter,
             sleep=self._is_stopping.wait,
         )
         self._loop = EventLoop(self._turn, slots=threads) if has_async else None

@@ -17,6 +17,7 @@ from django_eventbus.transports.base import Record, TopicPartition
 from .careful import begin, end
 from .connections import refresh_connections
 from .ownership import Claim, Ownership
+from .reporting import Reporter
 from .trouble import Abandoned, Fenced
 from .turn import Arrival, Turn, Waiting
 
@@ -70,7 +71,9 @@ class _Member:
         self._until = 0.0
         self._in_flight = config.consumer.batch_size
         self._ownership = Ownership(group, config, owner=f"{socket.gethostname()}:{os.getpid()}")
-        self._turn = Turn(group, config, has_loop=False, on_fenced=self._on_fenced, sleep=self._sleep)
+        self._turn = Turn(
+            group, config, has_loop=False, on_fenced=self._on_fenced, reporter=Reporter(), sleep=self._sleep
+        )
 
     def handle(self, records: Sequence[Record], *, until: float) -> int:
         """Handle records; return how many of the first ones are done: none while somebody else holds the partition."""

@@ -20,7 +20,11 @@ class ConsumerFailed(EventBusError):
 class WorkerReport:
     """What a run came to."""
 
-    handled: int  # messages that are done, in whatever way
+    messages: int  # that are done, in whatever way
+    handled: int = 0  # handler runs that succeeded
+    duplicates: int = 0  # deliveries that the inbox knew
+    retried: int = 0  # handler runs that failed and will be repeated
+    dead_lettered: int = 0  # deliveries that ended there
     is_caught_up: bool = False
     is_timed_out: bool = False
     is_clean: bool = True  # everything that had begun was finished

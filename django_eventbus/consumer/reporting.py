@@ -2,33 +2,67 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import threading
+from collections import Counter
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from django_eventbus import signals
 from django_eventbus.delivery.deliveries import Outcome
 
-from .run import Settled
-
-OnRetry = Callable[[datetime | None], None]  # told when a waiting delivery is due; None: now
+from .run import Run, Settled
 
 
-def wants_handled() -> bool:
-    """Say whether anybody listens to what comes with every message."""
-    return bool(signals.message_handled.receivers)
+class Reporter:
+    """Count what became of runs, and tell the receivers of signals and who waits for retries.
+
+    `_lock` protects `_counts`.
+    """
+
+    def __init__(self, on_retry: Callable[[datetime | None], None] = lambda at: None) -> None:
+        self.expect = on_retry  # told when a waiting delivery is due; None: now
+        self._lock = threading.Lock()
+        self._counts: Counter[Outcome] = Counter()
+
+    def count(self, outcome: Outcome) -> int:
+        """Return how many runs ended so."""
+        return self._counts[outcome]
+
+    def tell(self, counts: Counter[Outcome], settled: list[Settled]) -> None:
+        """Add up one committed unit, and send its signals; dead letters are told by `bury`."""
+        with self._lock:
+            self._counts.update(counts)
+        for one in settled:
+            match one.outcome:
+                case Outcome.HANDLED | Outcome.DUPLICATE | Outcome.IGNORED:
+                    _handled(one)
+                case Outcome.RETRY:
+                    self.expect(one.retry_at)
+                    _retried(one)
+                case Outcome.DEAD_LETTERED:
+                    pass
 
 
-def report(settled: Iterable[Settled], *, on_retry: OnRetry) -> None:
-    """Send the signals of settled runs; dead letters are told by `bury`."""
-    for one in settled:
-        match one.outcome:
-            case Outcome.HANDLED | Outcome.DUPLICATE | Outcome.IGNORED:
-                _handled(one)
-            case Outcome.RETRY:
-                on_retry(one.retry_at)
-                _retried(one)
-            case Outcome.DEAD_LETTERED:
-                pass
+class Notes:
+    """Gather what became of the runs of one unit, and tell it once the unit is committed."""
+
+    def __init__(self, reporter: Reporter) -> None:
+        self._reporter = reporter
+        self._wants_all = bool(signals.message_handled.receivers)  # else a success is counted, and no object made
+        self._counts: Counter[Outcome] = Counter()
+        self._settled: list[Settled] = []
+
+    def add(
+        self, run: Run, outcome: Outcome, *, error: BaseException | None = None, retry_at: datetime | None = None
+    ) -> None:
+        """Note how a run ended."""
+        self._counts[outcome] += 1
+        if error is not None or self._wants_all:
+            self._settled.append(Settled(run=run, outcome=outcome, error=error, retry_at=retry_at))
+
+    def tell(self) -> None:
+        """Tell everybody; after the commit."""
+        self._reporter.tell(self._counts, self._settled)
 
 
 def _handled(one: Settled) -> None:

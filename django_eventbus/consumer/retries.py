@@ -28,8 +28,8 @@ from django_eventbus.transports.base import Record
 from .arrivals import inbox_rows, open_fenced, retry_row
 from .failing import Again, Dead, conclude
 from .ownership import Claim
-from .reporting import OnRetry, report, wants_handled
-from .run import Run, Settled
+from .reporting import Notes, Reporter
+from .run import Run
 
 FIRST_ROWS = 20  # of each lane in one unit
 
@@ -49,7 +49,7 @@ class Retries:
         group: HandlerGroup,
         config: BusConfig,
         random: Random,
-        on_retry: OnRetry,
+        reporter: Reporter,
         limit: int = FIRST_ROWS,
         condemned: Mapping[UUID, BaseException],  # row -> it must not run: it fails with this
         first_condemned: Mapping[UUID, BaseException],  # lane -> the same for its first row
@@ -59,7 +59,8 @@ class Retries:
         self._group = group
         self._config = config
         self._random = random
-        self._on_retry = on_retry
+        self._reporter = reporter
+        self._notes = Notes(reporter)
         self._limit = limit
         self._claims = {claim.fences[using].partition_id: claim for claim in lanes.values()}
         self._condemned = condemned
@@ -72,7 +73,6 @@ class Retries:
         self._held: list[Run] = []
         self._burials: list[Burial] = []
         self._fanned_out: list[UUID] = []
-        self.settled: list[Settled] = []
         self._has_more = False  # a lane has another row that may run at once
 
     def open(self) -> None:
@@ -100,8 +100,7 @@ class Retries:
     def handled(self, run: Run) -> None:
         """Let a row go; the inbox keeps the message."""
         self._finish(_row(run))
-        if wants_handled():
-            self.settled.append(Settled(run=run, outcome=Outcome.HANDLED))
+        self._notes.add(run, Outcome.HANDLED)
 
     def failed(self, run: Run, error: BaseException) -> None:
         """Give a failed row its next time, or make it a dead letter."""
@@ -111,10 +110,10 @@ class Retries:
                 retry_at = self._time() + delay
                 self._stopped.add(row.lane)
                 self._postponed.append((run, retry_at, error))
-                self.settled.append(Settled(run=run, outcome=Outcome.RETRY, error=error, retry_at=retry_at))
+                self._notes.add(run, Outcome.RETRY, error=error, retry_at=retry_at)
             case Dead(reason=reason, is_held=is_held):
                 self._bury(row, run.delivery.record, run.delivery.envelope, reason, error, run.delivery.attempt)
-                self.settled.append(Settled(run=run, outcome=Outcome.DEAD_LETTERED, error=error))
+                self._notes.add(run, Outcome.DEAD_LETTERED, error=error)
                 if is_held:
                     self._stopped.add(row.lane)
                     self._held.append(run)
@@ -137,9 +136,9 @@ class Retries:
 
     def report(self) -> None:
         """Tell the receivers of signals; after the commit."""
-        report(self.settled, on_retry=self._on_retry)
+        self._notes.tell()
         if self._has_more:
-            self._on_retry(None)
+            self._reporter.expect(None)
 
     def _prepare(self, row: WaitingDelivery) -> Iterator[Run]:
         """Read a waiting record again: the code may have changed since."""

@@ -6,7 +6,6 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
 from enum import Enum
 from random import Random
 from typing import TypeVar
@@ -27,6 +26,7 @@ from .arrivals import Arrivals, BrokenArrival, Unreadable, open_fenced
 from .connections import refresh_connections
 from .ownership import Claim
 from .persistence import Attempt, Claimed, Persistence
+from .reporting import Reporter
 from .retries import FIRST_ROWS, Retries
 from .run import Run
 from .running import run_each, run_list, run_outside
@@ -91,7 +91,7 @@ class Turn:
         *,
         has_loop: bool,
         on_fenced: Callable[[Claim], None],
-        on_retry: Callable[[datetime | None], None] = lambda at: None,
+        reporter: Reporter,
         sleep: Callable[[float], bool],  # returns whether its caller has to end
     ) -> None:
         self.group = group
@@ -99,7 +99,7 @@ class Turn:
         self.random = Random()
         self._has_loop = has_loop
         self._on_fenced = on_fenced
-        self._on_retry = on_retry  # told when the next waiting delivery is due; None: now
+        self._reporter = reporter
         self.sleep = sleep
 
     def sort(self, items: Iterable[Arrival | Waiting]) -> Sorted:
@@ -152,7 +152,7 @@ class Turn:
     def ledger_of_runs(self, attempt: Attempt[Run]) -> Ledger:
         """Return the books of runs that have just arrived."""
         return Arrivals(
-            attempt.part, using=attempt.using, config=self.config, random=self.random, on_retry=self._on_retry
+            attempt.part, using=attempt.using, config=self.config, random=self.random, reporter=self._reporter
         )
 
     def ledger_of_lanes(self, attempt: Attempt[Waiting]) -> Retries:
@@ -165,7 +165,7 @@ class Turn:
             group=self.group,
             config=self.config,
             random=self.random,
-            on_retry=self._on_retry,
+            reporter=self._reporter,
             limit=1 if is_single else min(FIRST_ROWS, share),
             condemned=attempt.condemned,
             first_condemned={lane.lane: lane.condemned for lane in attempt.part if lane.condemned is not None},

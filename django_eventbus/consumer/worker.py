@@ -11,6 +11,7 @@ from queue import Empty
 from django.db import DatabaseError
 
 from django_eventbus.conf import BusConfig
+from django_eventbus.delivery.deliveries import Outcome
 from django_eventbus.delivery.groups import HandlerGroup
 from django_eventbus.exceptions import TransportUnavailable
 from django_eventbus.signals import emit, partitions_assigned, partitions_revoked
@@ -21,6 +22,7 @@ from .crew import Crew, Defect, Finished, Unowned
 from .due import DueLanes
 from .membership import ConsumerFailed, WorkerReport, member_options, owner_name
 from .ownership import Claim, Ownership
+from .reporting import Reporter
 from .target import Target
 from .turn import Arrival, Waiting
 
@@ -57,12 +59,13 @@ class Worker:
         self._on_progress = on_progress
         self._ownership = Ownership(group, config, owner=owner_name(instance))
         self._due = DueLanes(self._ownership)
-        self._crew = Crew(group, config, threads=concurrency or config.consumer.concurrency, on_retry=self._due.expect)
+        self._reporter = Reporter(on_retry=self._due.expect)
+        self._crew = Crew(group, config, threads=concurrency or config.consumer.concurrency, reporter=self._reporter)
         self._fallback: dict[TopicPartition, int] = {}  # where to go on when neither broker nor database know
         self._moved: set[Claim] = set()  # low-water marks that are not yet in the database
         self._in_flight = 0
         self._received = 0
-        self._handled = 0
+        self._done = 0
         self._full_since: float | None = None
         self._is_paused = False
         self._next_note = 0.0
@@ -206,7 +209,7 @@ class Worker:
             if isinstance(item, Arrival):
                 claim.positions.finish(item.record.offset)
                 self._in_flight -= 1
-                self._handled += 1
+                self._done += 1
             else:
                 self._due.finished(item.lane)
         if claim.is_careful:
@@ -291,7 +294,7 @@ class Worker:
             return
         self._next_note = now + PROGRESS_EVERY
         if self._on_progress is not None:
-            self._on_progress(WorkerReport(handled=self._handled))
+            self._on_progress(WorkerReport(messages=self._done))
         moved = [claim for claim in self._moved if claim.is_current]
         try:
             self._ownership.note_progress(moved)
@@ -361,14 +364,19 @@ class Worker:
     def _is_over(self, until: float | None, max_messages: int | None) -> bool:
         if until is not None and time.monotonic() >= until:
             return True
-        if max_messages is not None and self._handled >= max_messages:
+        if max_messages is not None and self._done >= max_messages:
             return True
         return self._target is not None and self._target.is_reached(self._ownership.claims)
 
     def _report(self, until: float | None) -> WorkerReport:
         is_caught_up = self._target is not None and self._target.was_reached
+        count = self._reporter.count
         return WorkerReport(
-            handled=self._handled,
+            messages=self._done,
+            handled=count(Outcome.HANDLED),
+            duplicates=count(Outcome.DUPLICATE),
+            retried=count(Outcome.RETRY),
+            dead_lettered=count(Outcome.DEAD_LETTERED),
             is_caught_up=is_caught_up,
             is_timed_out=until is not None and time.monotonic() >= until and not is_caught_up,
             is_clean=self._is_clean,
@@ -393,4 +401,4 @@ class Worker:
             self._consumer.close()
         finally:
             close_connections()
-        logger.info("consumer stopped group=%s handled=%s clean=%s", self._group.name, self._handled, self._is_clean)
+        logger.info("consumer stopped group=%s messages=%s clean=%s", self._group.name, self._done, self._is_clean)

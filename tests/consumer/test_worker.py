@@ -92,7 +92,7 @@ def test_a_worker_handles_all_there_is_and_stops(stage: Stage) -> None:
     report = stage.run()
 
     assert report.is_caught_up
-    assert report.handled == 400
+    assert report.messages == report.handled == 400
     assert sorted(noted("first")) == list(range(400))
     assert all(noted("first", f"k{k}") == list(range(k, 400, 20)) for k in range(20))
     assert set(PartitionEpoch.objects.values_list("is_clean", flat=True)) == {True}
@@ -146,7 +146,7 @@ def test_max_messages_ends_after_that_many(stage: Stage) -> None:
 
     report = stage.run(max_messages=10, until_caught_up=False)
 
-    assert report.handled == 10
+    assert report.messages == 10
     assert len(noted("first")) == 10
 
 

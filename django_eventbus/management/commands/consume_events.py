@@ -21,6 +21,8 @@ from django_eventbus.management.commands.drain_outbox import seconds
 from django_eventbus.management.stopping import stop_on_signals
 from django_eventbus.management.topics import prepare_topics
 
+COUNTS = ("messages", "handled", "duplicates", "retried", "dead_lettered")
+
 
 class Command(BaseCommand):
     """Exit with 0 when done or stopped, 1 when it failed, 2 for wrong usage, 3 when --timeout was over first."""
@@ -82,7 +84,7 @@ class Command(BaseCommand):
         except ConsumerFailed as exc:
             raise CommandError(str(exc)) from exc
         outcome = {
-            "handled": sum(report.handled for report in reports),
+            **{name: sum(getattr(report, name) for report in reports) for name in COUNTS},
             "is_caught_up": all(report.is_caught_up for report in reports),
             "is_clean": all(report.is_clean for report in reports),
         }
@@ -107,7 +109,7 @@ class Command(BaseCommand):
             raise CommandError(str(exc)) from exc
         reports = [json.loads(child.output) for child in children if child.output]
         outcome = {
-            "handled": sum(report["handled"] for report in reports),
+            **{name: sum(report[name] for report in reports) for name in COUNTS},
             "is_caught_up": len(reports) == count and all(report["is_caught_up"] for report in reports),
             "is_clean": len(reports) == count and all(report["is_clean"] for report in reports),
         }
@@ -118,14 +120,15 @@ class Command(BaseCommand):
             self.stdout.write(json.dumps({"bus": bus.config.alias, **outcome, "seconds": round(seconds, 3)}))
             return
         end = "; caught up" if outcome["is_caught_up"] else ""
-        self.stdout.write(f"handled {outcome['handled']} messages in {seconds:.1f} s{end}")
+        counts = ", ".join(f"{name.replace('_', ' ')} {outcome[name]}" for name in COUNTS)
+        self.stdout.write(f"{counts} in {seconds:.1f} s{end}")
 
     def _progress(self) -> Callable[[WorkerReport], None] | None:
         if not self.stderr.isatty():
             return None
 
         def show(report: WorkerReport) -> None:
-            self.stderr.write(f"\rhandled {report.handled}", ending="")
+            self.stderr.write(f"\rmessages {report.messages}", ending="")
 
         return show
 
