@@ -111,13 +111,13 @@ def _sample(using: str, sampling: Sampling, cap: int, buses: Mapping[int, str]) 
         rows = rows.filter(sampling.only)
     table = sampling.model._meta.db_table
     groups: dict[tuple[str, ...], list[datetime]] = defaultdict(list)
-    for moment, *values in rows.values_list(sampling.moment, *sampling.by)[: cap + 1]:
+    found = list(rows.values_list(sampling.moment, *sampling.by)[: cap + 1])
+    is_capped = len(found) > cap
+    for moment, *values in found[:cap]:
         groups[tuple(str(buses.get(value, value)) for value in values)].append(moment)
-    counted = sum(map(len, groups.values()))
-    is_capped = counted > cap
     depth = Depth(
         table=table,
-        rows=min(counted, cap),
+        rows=min(len(found), cap),
         is_capped=is_capped,
         estimate=_estimate(using, table) if is_capped and sampling.only is None else None,
         oldest_at=min(map(min, groups.values()), default=None),

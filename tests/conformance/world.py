@@ -113,6 +113,7 @@ class World:
             for thread in self._threads:
                 thread.join(STOP_PATIENCE)
             alive = [thread.name for thread in self._threads if thread.is_alive()]
+            self._threads.clear()
             assert not alive, f"still running: {alive}"
             assert not self._failures, self._failures
         finally:

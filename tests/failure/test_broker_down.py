@@ -46,7 +46,7 @@ def assert_nobody_is_blamed(attempts: list[int]) -> None:
 @pytest.fixture
 def world(own_kafka: Any, transactional_db: None) -> Iterator[World]:
     """A world that ends before its broker does."""
-    world = World(medium_of(own_kafka))
+    world = World(medium_of(own_kafka), OUTBOX={"SEND_DEADLINE": 1, "GRACE": 5})
     yield world
     world.close()
 
@@ -84,3 +84,17 @@ def test_down_in_the_middle(world: World, own_kafka: Any, relay_states: list[Rel
     assert noted("tests.note") == list(range(40))
     assert not OutboxMessage.objects.exists()
     assert_nobody_is_blamed(attempts)
+
+
+def test_down_at_the_end(world: World, own_kafka: Any, relay_states: list[RelayState]) -> None:
+    note_attempts()
+    world.start()
+    world.publish(*(Counted(key="a", number=number) for number in range(20)))
+    world.wait_until(lambda: len(noted("tests.note")) >= 20)
+
+    own_kafka.stop()
+    world.publish(Counted(key="a", number=20))
+    world.wait_until(lambda: RelayState.BACKING_OFF in relay_states)
+    world.close()  # fails if relay or consumer do not end
+
+    assert OutboxMessage.objects.count() == 1
