@@ -175,13 +175,14 @@ def test_a_worker_without_a_handler_of_the_group_does_not_take_its_partitions(hi
     finish(history, 12)
     history.stop()
     history.execute("UPDATE eventbus_partition SET handlers = handlers || '[\"history.new\"]'")
-    history.execute("TRUNCATE history_effect, eventbus_inbox")
+    history.produce(keys=2, each=3)
     epoch = history.count("SELECT epoch FROM eventbus_partition")
 
     member = history.start("--until-caught-up", "--timeout", "6")
 
     assert member.wait(30) == 3
     assert history.count("SELECT epoch FROM eventbus_partition") == epoch
+    assert history.count("SELECT count(*) FROM history_effect") == 12
 
 
 def test_effects_stay_once_and_in_order_while_members_are_killed_and_frozen(history: History) -> None:

@@ -103,12 +103,19 @@ class History:
         for statement in filter(str.strip, TABLE.split(";")):
             self.execute(statement)
 
-    def produce(self, *, keys: int, each: int, partitions: int) -> None:
+    def create_topic(self, partitions: int) -> None:
         from confluent_kafka.admin import AdminClient
-        from confluent_kafka.cimpl import NewTopic, Producer
+        from confluent_kafka.cimpl import NewTopic
 
         admin = AdminClient({"bootstrap.servers": self.broker})
         admin.create_topics([NewTopic(self.topic, partitions, 1)])[self.topic].result(30)
+
+    def produce(self, *, keys: int, each: int, partitions: int = 0) -> None:
+        """Send so many messages of each key; to a new topic where `partitions` are given."""
+        from confluent_kafka.cimpl import Producer
+
+        if partitions:
+            self.create_topic(partitions)
         producer = Producer({"bootstrap.servers": self.broker, "enable.idempotence": True, "linger.ms": 5})
         for number in range(each):
             for key in range(keys):
