@@ -14,7 +14,7 @@ from django.test import TestCase
 
 from django_eventbus import MessageContext, Reject, RetryPolicy, handler, publish
 from django_eventbus.bus import buses
-from django_eventbus.models import DeadLetter, InboxMessage, OutboxMessage, RetryMessage
+from django_eventbus.models import DeadLetter, InboxMessage, OutboxMessage, PartitionEpoch, RetryMessage
 from django_eventbus.testing import assert_published, captured_events, drain
 from django_eventbus.transports.base import FailureKind
 from tests.shop.models import Effect, Invoice
@@ -239,6 +239,7 @@ class TestInsideTestCase(TestCase):
 
         assert not RetryMessage.objects.exists()
         assert not DeadLetter.objects.exists()
+        assert list(PartitionEpoch.objects.values_list("is_clean", flat=True)) == [True]
 
 
 @pytest.mark.django_db(transaction=True)
