@@ -79,7 +79,8 @@ def test_one_event_is_explained_by_name_or_class() -> None:
 
 @pytest.mark.usefixtures("wired")
 def test_json_is_one_object_with_everything() -> None:
-    (placed,) = (e for e in json.loads(shown(json=True))["events"] if e["declared_as"].endswith(".OrderPlaced"))
+    everything = json.loads(shown(json=True))
+    (placed,) = (e for e in everything["events"] if e["declared_as"] == f"{OrderPlaced.__module__}.OrderPlaced")
 
     assert placed["topic"] == "dev.shop.public.orders.v1"
     assert placed["handlers"] == ["shop.bill", "shop.ship"]
