@@ -8,21 +8,19 @@ from __future__ import annotations
 
 import json
 import os
-import random
-import signal
 import subprocess
 import sys
 import time
 import uuid
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import psycopg
 
-from tests.services import databases, run
+from tests.history.members import ROOT, Members
+from tests.history.own_services import own_services
+from tests.services import databases
 
-ROOT = Path(__file__).resolve().parents[2]
 HANDLERS = 2
 FROZEN_FOR = 9.0  # longer than the session time-out
 TABLE = """
@@ -55,15 +53,15 @@ class Found:
 
 
 @dataclass(kw_only=True)
-class History:
+class History(Members):
     """One database, one topic, some consumers."""
 
+    command: ClassVar[str] = "consume_events"
     url: str  # of a migrated database
     broker: str
     topic: str
     chaos: dict[str, str] = field(default_factory=dict)
     consumer: dict[str, Any] = field(default_factory=dict)
-    members: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     def environment(self) -> dict[str, str]:
         entry = databases.on_postgres(self.url)
@@ -132,20 +130,6 @@ class History:
             producer.poll(0)
         assert producer.flush(60) == 0
 
-    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "django", "consume_events", "--json", *arguments]
-        output = None if os.environ.get("HISTORY_VERBOSE") else subprocess.DEVNULL
-        member = subprocess.Popen(command, env=self.environment(), cwd=ROOT, stdout=output, stderr=output)
-        self.members.append(member)
-        return member
-
-    def stop(self) -> None:
-        for member in self.members:
-            if member.poll() is None:
-                member.kill()
-            member.wait(10)
-        self.members.clear()
-
     def look(self, found: Found) -> Found:
         """Count what is there now."""
         distinct = self.count("SELECT count(*) FROM (SELECT DISTINCT handler, key, number FROM history_effect) x")
@@ -163,7 +147,6 @@ class History:
         found = Found(expected=expected)
         began = time.monotonic()
         next_harm = began + 3
-        frozen: dict[int, float] = {}
         for _ in range(members):
             self.start()
         while time.monotonic() - began < seconds:
@@ -172,13 +155,14 @@ class History:
             is_calm = calm_after is not None and now - began > calm_after
             if is_calm:
                 self.chaos.clear()
-            self._mend(frozen, found, patience=0.0 if is_calm else FROZEN_FOR)
+            self.mend(patience=0.0 if is_calm else FROZEN_FOR)
             if now > next_harm and not is_calm:
                 next_harm = now + 8
-                random.choice(self.members).send_signal(random.choice([signal.SIGSTOP, signal.SIGKILL]))
-            if not frozen and self._is_done(expected):
+                self.harm()
+            if not self.frozen and self._is_done(expected):
                 break
         found.seconds = round(time.monotonic() - began, 1)
+        found.kills, found.freezes = self.kills, self.freezes
         self.stop()
         return self.look(found)
 
@@ -187,41 +171,18 @@ class History:
             "SELECT count(*) FROM eventbus_retry"
         )
 
-    def _mend(self, frozen: dict[int, float], found: Found, *, patience: float) -> None:
-        for member in list(self.members):
-            if member.poll() is not None:
-                found.kills += 1
-                frozen.pop(member.pid, None)
-                self.members.remove(member)
-                self.start()
-            elif Path(f"/proc/{member.pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "T":
-                since = frozen.setdefault(member.pid, time.monotonic())
-                if time.monotonic() - since > patience:
-                    found.freezes += 1
-                    del frozen[member.pid]
-                    member.send_signal(signal.SIGCONT)
-
 
 def main(seconds: float) -> int:
-    from tests.services import kafka, postgres, stop
-
-    run.begin()
-    try:
-        name = f"history_{uuid.uuid4().hex[:8]}"
-        with psycopg.connect(postgres.url(), autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name}")
-        url = postgres.url().rpartition("/")[0] + f"/{name}"
+    with own_services() as (url, broker):
+        topic = url.rpartition("/")[2].replace("_", "-")
         chaos = {"CHAOS_MEAN": os.environ.get("HISTORY_MEAN", "10")}
-        history = History(url=url, broker=kafka.address(), topic=name.replace("_", "-"), chaos=chaos)
+        history = History(url=url, broker=broker, topic=topic, chaos=chaos)
         history.prepare()
         keys, each = 60, int(os.environ.get("HISTORY_EACH", "500"))
         history.produce(keys=keys, each=each, partitions=6)
         found = history.run(seconds=seconds, expected=keys * each * HANDLERS, calm_after=seconds * 0.8)
-        sys.stdout.write(json.dumps(asdict(found)) + "\n")
-        return 0 if found.is_sound else 1
-    finally:
-        stop.stop_services()
-        run.end()
+    sys.stdout.write(json.dumps(asdict(found)) + "\n")
+    return 0 if found.is_sound else 1
 
 
 if __name__ == "__main__":

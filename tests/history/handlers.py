@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import signal
 
@@ -10,11 +9,10 @@ from django.db import connection
 
 from django_eventbus.delivery.context import MessageContext
 from django_eventbus.delivery.registry import handler
-from django_eventbus.delivery.retry import RetryPolicy
 from django_eventbus.events.contract import external_event
 from tests.history import chaos
+from tests.history.plan import POLICY, Planned, fails
 
-POLICY = RetryPolicy(max_attempts=6, delays=(0.15,), jitter=0)
 TOPIC = os.environ.get("HISTORY_TOPIC", "history")
 DEADLY = os.environ.get("HISTORY_DEADLY", "")  # key/number of a message that kills its process
 FREEZE = os.environ.get("HISTORY_FREEZE", "")  # key/number of a message at which its process freezes
@@ -24,10 +22,6 @@ INSERT INTO history_effect (handler, key, number, previous, attempt, owner)
 SELECT %(handler)s, %(key)s, %(number)s, coalesce(max(number), -1), %(attempt)s, %(owner)s
 FROM history_effect WHERE handler = %(handler)s AND key = %(key)s
 """
-
-
-class Planned(Exception):
-    """A failure of the plan."""
 
 
 @external_event("history.counted", topic=f"/{TOPIC}", domain="history")
@@ -64,9 +58,3 @@ def write(name: str, event: Counted, context: MessageContext) -> None:
     }
     with connection.cursor() as cursor:
         cursor.execute(EFFECT, values)
-
-
-def fails(name: str, key: str, number: int, attempt: int) -> bool:
-    """Four runs in a hundred fail, once to three times."""
-    drawn = int.from_bytes(hashlib.blake2b(f"{name}/{key}/{number}".encode(), digest_size=8).digest()) % 1000
-    return drawn < 40 and attempt <= 1 + drawn % 3

@@ -1,0 +1,1 @@
+"""The whole way under torment: writers, relays, Kafka, consumers, and handlers that publish again."""
