@@ -1,4 +1,4 @@
-"""How does an operator look at a dead letter and decide what becomes of it?"""
+"""How does an operator decide what becomes of a dead letter?"""
 
 from __future__ import annotations
 
@@ -11,16 +11,19 @@ from django.core.exceptions import BadRequest, PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
-from django.utils.html import format_html, format_html_join
-from django.utils.safestring import SafeString
 
 from django_eventbus.delivery.replay import VerdictReport, discard, replay
-from django_eventbus.models import DeadLetter, OperatorAction
-from django_eventbus.models.dead_letter import DeadLetterStatus, unpack_headers
+from django_eventbus.models import DeadLetter
+from django_eventbus.models.dead_letter import DeadLetterStatus
 from django_eventbus.models.operator_action import OperatorActionKind
 
-from .browsing import DATABASE, ReadOnlyAdmin, age, database_of, recent_values
-from .payload import PayloadAdmin, table_of, text_of
+from .advice import happened, next_step
+from .browsing import database_of
+from .dead_letter_pages import DeadLetterPages
+from .facts import DATABASE, aged, badge
+
+MOST = 500  # dead letters that one bulk action takes; the command replay_dead_letters has no bound
+NAMED = 20  # of them, named before the operator confirms
 
 VERDICTS: dict[OperatorActionKind, Callable[..., VerdictReport]] = {
     OperatorActionKind.REPLAY: replay,
@@ -29,55 +32,11 @@ VERDICTS: dict[OperatorActionKind, Callable[..., VerdictReport]] = {
 
 
 @admin.register(DeadLetter)
-class DeadLetterAdmin(PayloadAdmin, ReadOnlyAdmin):
-    """Show what ended and why; replay or discard it by POST, with the permission for it."""
+class DeadLetterAdmin(DeadLetterPages):
+    """Replay or discard dead letters by POST, with the permission for it."""
 
     change_form_template = "admin/eventbus/dead_letter.html"
     actions = ("replay_selected", "discard_selected")
-    list_display = ("id", "status", "event_name", "handler", "topic", "shown_key", "exception", "attempts", "died")
-    list_filter = (
-        *("status", "direction", "reason"),
-        recent_values("handler", title="handler"),
-        recent_values("event_name", title="event"),
-        recent_values("exception_type", title="exception"),
-        recent_values("tenant_id", title="tenant"),
-    )
-    search_fields = ("message_id__exact",)
-    search_help_text = "A message id, whole."
-    fields = (
-        *("status", "reason", "direction", "bus", "group", "handler", "event_name", "event_version", "message_id"),
-        *("source", "correlation_id", "tenant_id", "topic", "partition_number", "position", "shown_key", "attempts"),
-        *("times_dead", "published_at", "first_failed_at", "failed_at", "exception", "trace", "actions_taken"),
-        *("record_headers", "content"),
-    )
-    readonly_fields = fields
-
-    @admin.display(description="key")
-    def shown_key(self, letter: DeadLetter) -> str:
-        return text_of(letter.key)
-
-    @admin.display(description="age")
-    def died(self, letter: DeadLetter) -> str:
-        return age(letter.failed_at)
-
-    @admin.display(description="exception")
-    def exception(self, letter: DeadLetter) -> str:
-        return f"{letter.exception_type}: {letter.exception_message}"[:200] if letter.exception_type else letter.reason
-
-    @admin.display(description="traceback")
-    def trace(self, letter: DeadLetter) -> SafeString:
-        return format_html('<pre class="eventbus-payload">{}</pre>', letter.traceback or "-")
-
-    @admin.display(description="headers")
-    def record_headers(self, letter: DeadLetter) -> SafeString:
-        return table_of(unpack_headers(bytes(letter.headers)))
-
-    @admin.display(description="operator actions")
-    def actions_taken(self, letter: DeadLetter) -> SafeString:
-        taken = OperatorAction.objects.using(letter._state.db).filter(dead_letter_id=letter.pk).order_by("id")
-        rows = ((f"{a.acted_at:%Y-%m-%d %H:%M:%S}", a.actor, a.kind, a.reason) for a in taken)
-        lines = format_html_join("", "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>", rows)
-        return format_html('<table class="eventbus-headers">{}</table>', lines) if lines else SafeString("-")
 
     def has_replay_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("eventbus.replay_deadletter")
@@ -104,9 +63,17 @@ class DeadLetterAdmin(PayloadAdmin, ReadOnlyAdmin):
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
         letter = self.get_object(request, object_id)
-        is_dead = letter is not None and letter.status == DeadLetterStatus.DEAD
+        if letter is None:
+            return super().change_view(request, object_id, form_url, extra_context)
+        is_dead = letter.status == DeadLetterStatus.DEAD
         context = {
+            "letter": letter,
+            "state": badge(letter.status),
+            "died": aged(letter.failed_at),
+            "happened": happened(letter),
+            "next_step": next_step(letter),
             "verdicts": [kind for kind in OperatorActionKind if is_dead and self.may(request, kind)],
+            "may_not": is_dead and not self.has_replay_permission(request),
             "command_id": uuid4(),
             "verdict_query": f"?{DATABASE}={database_of(request)}",
         }
@@ -138,8 +105,8 @@ class DeadLetterAdmin(PayloadAdmin, ReadOnlyAdmin):
             using=database_of(request),
             command_id=command_id,
         )
-        level = messages.SUCCESS if report.done else messages.WARNING
-        self.message_user(request, f"{kind.label}: {report}", level)
+        level = messages.WARNING if report.refused else messages.SUCCESS
+        self.message_user(request, told(kind, report), level)
 
     @admin.action(description="Replay selected dead letters", permissions=["replay"])
     def replay_selected(self, request: HttpRequest, queryset: Any) -> HttpResponse | None:
@@ -150,17 +117,40 @@ class DeadLetterAdmin(PayloadAdmin, ReadOnlyAdmin):
         return self.confirm(request, queryset, kind=OperatorActionKind.DISCARD)
 
     def confirm(self, request: HttpRequest, queryset: Any, *, kind: OperatorActionKind) -> HttpResponse | None:
-        ids = list(queryset.values_list("pk", flat=True))
+        ids = list(queryset.values_list("pk", flat=True)[: MOST + 1])
+        if len(ids) > MOST:
+            self.message_user(
+                request,
+                f"These are more than {MOST}. Narrow the list by its filters, or use manage.py replay_dead_letters.",
+                messages.ERROR,
+            )
+            return None
         if "confirmed" in request.POST:
             self.decide(request, kind, ids)
             return None
         context = {
             **self.admin_site.each_context(request),
-            "title": f"{kind.label.capitalize()} {len(ids)} dead letters?",
+            "title": f"{kind.label.capitalize()} {counted(len(ids))}?",
             "opts": self.opts,
             "kind": kind,
-            "letters": queryset,
+            "ids": ids,
+            "letters": [(letter, aged(letter.failed_at)) for letter in queryset[:NAMED]],
+            "unnamed": max(0, len(ids) - NAMED),
+            "dead_letters_url": request.get_full_path(),
             "action_name": f"{kind}_selected",
             "command_id": uuid4(),
+            "media": self.media,
         }
         return TemplateResponse(request, "admin/eventbus/confirm_verdict.html", context)
+
+
+def told(kind: OperatorActionKind, report: VerdictReport) -> str:
+    """Say what became of a verdict, and of what it could not be carried out on."""
+    became = {OperatorActionKind.REPLAY: "on the way again", OperatorActionKind.DISCARD: "discarded"}
+    done = f"{counted(len(report.done))} {became[kind]}." if report.done or not report.refused else ""
+    refused = "; ".join(f"{number} ({why})" for number, why in report.refused.items())
+    return f"{done} Not touched: {refused}.".lstrip() if refused else done
+
+
+def counted(number: int) -> str:
+    return "1 dead letter" if number == 1 else f"{number} dead letters"

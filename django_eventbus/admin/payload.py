@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from typing import Any
 
+from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import URLPattern, path, reverse
-from django.utils.html import format_html, format_html_join
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from .browsing import DATABASE, ModelAdmin
+from .browsing import ModelAdmin
+from .facts import DATABASE
 
 SHOWN = 64 * 1024  # bytes of a payload that a page shows; the download has all
 PERMISSION = "eventbus.view_payload"
+GUARDED = frozenset({"content", "record_headers"})  # fields that show what a message holds
+HIDDEN = (
+    "Content",
+    {
+        "fields": (),
+        "description": "Payload and headers are hidden: they need the permission to see payloads of messages.",
+    },
+)
 
 
 class PayloadAdmin(ModelAdmin):
@@ -40,16 +49,19 @@ class PayloadAdmin(ModelAdmin):
         response["X-Content-Type-Options"] = "nosniff"
         return response
 
-    def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
-        fields = list(super().get_fields(request, obj))
-        return fields if may_see(request) else [f for f in fields if f not in ("content", "record_headers")]
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> list[Any]:
+        sections: list[Any] = list(super().get_fieldsets(request, obj))
+        if may_see(request):
+            return sections
+        return [HIDDEN if GUARDED.intersection(section["fields"]) else (name, section) for name, section in sections]
 
+    @admin.display(description="payload")
     def content(self, message: Any) -> SafeString:
         if message.payload is None:
             return format_html("<em>{}</em>", "no payload (tombstone)")
         url = reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_payload", args=[message.pk])
         return format_html(
-            '<pre class="eventbus-payload">{}</pre><a href="{}?{}={}">{}</a>',
+            '<div><pre class="eventbus-text">{}</pre><a href="{}?{}={}">{}</a></div>',
             readable(bytes(message.payload)),
             url,
             DATABASE,
@@ -72,19 +84,3 @@ def readable(payload: bytes) -> str:
     except (ValueError, RecursionError):
         text = cut.decode(errors="backslashreplace")
     return text if len(cut) == len(payload) else f"{text}\n... cut at {SHOWN} of {len(payload)} bytes"
-
-
-def table_of(headers: Iterable[tuple[str, Any]]) -> SafeString:
-    """Show header pairs in their order, repeated names and odd bytes included."""
-    rows = ((name, text_of(value)) for name, value in headers)
-    return format_html(
-        '<table class="eventbus-headers">{}</table>',
-        format_html_join("", "<tr><th>{}</th><td>{}</td></tr>", rows),
-    )
-
-
-def text_of(value: bytes | memoryview | str | None) -> str:
-    """Show bytes that are mostly text as text; None is said to be null."""
-    if value is None:
-        return "null"
-    return value if isinstance(value, str) else bytes(value).decode(errors="backslashreplace")

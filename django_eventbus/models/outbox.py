@@ -12,7 +12,7 @@ from django.db.models.functions import Now
 
 HELD_UNTIL = datetime(9999, 1, 1, tzinfo=UTC)  # "waits for an operator": Python has no datetime for SQL's infinity
 
-INSERT = "INSERT INTO eventbus_outbox (event_id, bus, shard, topic, key, headers, payload, event_name) VALUES "  # noqa: S608
+INSERT = "INSERT INTO eventbus_outbox (event_id, bus, shard, topic, key, headers, payload, event_name) VALUES "
 PLACES = "(%s, %s, %s, %s, %s, %s, %s, %s)"
 
 
@@ -100,7 +100,7 @@ class OutboxLane(models.Model):
         ]
 
     def __str__(self) -> str:
-        return self.topic if self.whole else f"{self.topic} {bytes(self.key)!r}"
+        return self.topic if self.whole else f"{self.topic} {bytes(self.key).decode(errors='backslashreplace')}"
 
 
 class ParkedMessage(TravellingMessage):

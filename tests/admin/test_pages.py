@@ -117,7 +117,6 @@ def fill_large_tables() -> None:
                 exception_message, traceback, attempts, times_dead)
               SELECT 'in', 'dead', 'rejected', 'default', '', '', '', '', '', '', '', '', 't',
                 {headers}, '', '', '', 1, 1
-                '', 1, 1
               FROM generate_series(1, {ROWS});
             ANALYZE eventbus_outbox; ANALYZE eventbus_sent; ANALYZE eventbus_inbox; ANALYZE eventbus_retry;
             ANALYZE eventbus_dead_letter;
