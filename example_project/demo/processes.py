@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 MANAGE = Path(__file__).resolve().parent.parent / "manage.py"
@@ -20,12 +21,12 @@ class Processes:
         self.env = dict(env)
         self.running: list[subprocess.Popen[str]] = []
 
-    def start(self, *arguments: str, listen: bool = True) -> "subprocess.Popen[str]":
+    def start(self, *arguments: str, output: int | None = subprocess.PIPE) -> "subprocess.Popen[str]":
         """Start a command in a session of its own, so that Ctrl-C reaches the demo alone."""
         process = subprocess.Popen(
             [sys.executable, str(MANAGE), *arguments],
             env=self.env,
-            stdout=subprocess.PIPE if listen else None,
+            stdout=output,
             text=True,
             start_new_session=True,
         )
@@ -34,7 +35,7 @@ class Processes:
 
     def run(self, *arguments: str) -> None:
         """Run a command to its end; raises CalledProcessError when it fails."""
-        process = self.start(*arguments, listen=False)
+        process = self.start(*arguments, output=None)
         code = process.wait()
         self.running.remove(process)
         if code:
@@ -59,8 +60,10 @@ class Processes:
                 raise RuntimeError(f"{' '.join(map(str, process.args[2:]))} ended with status {process.returncode}")
 
     def stop_all(self) -> None:
+        """End everything; a second Ctrl-C would leave processes behind, so it is not listened to."""
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         for process in reversed(list(self.running)):
-            if process.poll() is None:
+            with suppress(subprocess.TimeoutExpired):  # it was killed; the others still wait for their turn
                 self.stop(process)
 
 
@@ -71,12 +74,17 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def is_taken(port: int) -> bool:
+    """Say whether somebody listens on a loopback port."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
 def wait_for_port(port: int, *, patience: float = PATIENCE) -> None:
     """Return once somebody listens on a loopback port; raises TimeoutError."""
     deadline = time.monotonic() + patience
     while time.monotonic() < deadline:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
+        if is_taken(port):
+            return
         time.sleep(0.05)
     raise TimeoutError(f"nobody listens on 127.0.0.1:{port}")

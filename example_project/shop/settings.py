@@ -58,6 +58,7 @@ TEMPLATES = [
 ROOT_URLCONF = "shop.urls"
 STATIC_URL = "static/"
 USE_TZ = True
+TIME_ZONE = "UTC"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 DATABASES = {"default": env.db("DATABASE_URL", default=f"sqlite:///{BASE_DIR / 'shop.sqlite3'}")}
@@ -67,5 +68,11 @@ if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
         "timeout": 20,
     }
+
+LOGGING = {
+    "version": 1,
+    "incremental": True,
+    "loggers": {"django.server": {"level": env("SERVER_LOG_LEVEL", default="INFO")}},  # the requests of runserver
+}
 
 EVENTBUS = {"default": {"SERVICE": "shop", "DOMAIN": "shop", **from_env("EVENTBUS").get("default", {})}}

@@ -3,15 +3,18 @@
 import json
 import os
 import secrets
+import signal
 import subprocess
 import tempfile
+import time
 from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from demo.processes import Processes, free_port, wait_for_port
+from demo.management.commands.demo_shop import WITHOUT_TAX_RATE as NOWHERE
+from demo.processes import Processes, free_port, is_taken, wait_for_port
 
 
 class Command(BaseCommand):
@@ -26,6 +29,10 @@ class Command(BaseCommand):
         parser.add_argument("--port", type=int, default=8000, help="port of the admin with --serve")
 
     def handle(self, *, orders: int, serve: bool, port: int, **options: Any) -> None:
+        if serve and is_taken(port):
+            raise CommandError(f"Port {port} is taken. Choose another for the admin: demo --serve --port 8001")
+        for ending in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(ending, signal.default_int_handler)  # as Ctrl-C: nothing may be left running
         with tempfile.TemporaryDirectory(prefix="eventbus-demo-") as directory:
             broker_port = free_port()
             processes = Processes(environment(Path(directory), broker_port))
@@ -47,10 +54,13 @@ class Command(BaseCommand):
         self.stdout.write("starting manage.py drain_outbox and manage.py consume_events")
         relay = processes.start("drain_outbox", "--json")
         consumer = processes.start("consume_events", "--json")
+        self.stdout.write(
+            f"placing {orders} orders; one comes from {NOWHERE}, which has no tax rate: its invoice fails"
+        )
         shop = self.follow(processes, orders=orders)
         if serve:
             self.table(shop, sent=None, consumed=None)
-            self.serve(processes, port=port)
+            self.serve(processes, letter=shop["dead_letters"][0]["id"], port=port)
         consumed = processes.stop(consumer)
         sent = processes.stop(relay)
         if not serve:
@@ -88,20 +98,23 @@ class Command(BaseCommand):
                 f"    {letter['handler']}: {letter['exception']}: {letter['message']} ({letter['attempts']} attempts)"
             )
 
-    def serve(self, processes: Processes, *, port: int) -> None:
+    def serve(self, processes: Processes, *, letter: int, port: int) -> None:
         password = secrets.token_urlsafe(8)
-        processes.env["DJANGO_SUPERUSER_PASSWORD"] = password
-        processes.run("createsuperuser", "--noinput", "--username", "demo", "--email", "demo@example.com")
-        server = processes.start("runserver", "--noreload", f"127.0.0.1:{port}", listen=False)
+        processes.env |= {"DJANGO_SUPERUSER_PASSWORD": password, "SERVER_LOG_LEVEL": "WARNING"}
+        user = ("--noinput", "--username", "demo", "--email", "demo@example.com", "--verbosity", "0")
+        processes.run("createsuperuser", *user)
+        processes.start("runserver", "--noreload", f"127.0.0.1:{port}", output=subprocess.DEVNULL)
         wait_for_port(port)
         site = f"http://127.0.0.1:{port}/admin"
         self.stdout.write(f"""
 The admin is open: {site}/   user demo, password {password}
-  1. The dead letter: {site}/eventbus/deadletter/
-  2. The fix: {site}/billing/taxrate/add/ (country Atlantis, percent 10)
-  3. Replay it by its button, and see the invoice: {site}/billing/invoice/
+  1. The dead letter, and why: {site}/eventbus/deadletter/{letter}/change/
+  2. The fix:                  {site}/billing/taxrate/add/ (country {NOWHERE}, percent 10)
+  3. Press Replay on the page of 1, reload it, and see the invoice: {site}/billing/invoice/
 Ctrl-C ends everything.""")
-        server.wait()
+        while True:
+            processes.check()
+            time.sleep(0.5)
 
 
 def environment(directory: Path, broker_port: int) -> dict[str, str]:
