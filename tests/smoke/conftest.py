@@ -18,11 +18,11 @@ def new_database() -> Iterator[Callable[[str], str]]:
     def make(server: str) -> str:
         name = f"smoke_{uuid.uuid4().hex[:12]}"
         with psycopg.connect(server, autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name}")  # type: ignore[call-overload]
+            connection.execute(f"CREATE DATABASE {name}")
         made.append((server, name))
         return urlsplit(server)._replace(path=f"/{name}").geturl()
 
     yield make
     for server, name in made:
         with psycopg.connect(server, autocommit=True) as connection:
-            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")  # type: ignore[call-overload]
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
