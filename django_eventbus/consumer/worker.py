@@ -23,6 +23,7 @@ from .due import DueLanes
 from .membership import ConsumerFailed, WorkerReport, member_options, owner_name
 from .ownership import Claim, Ownership
 from .reporting import Reporter
+from .starting import start_of
 from .target import Target
 from .turn import Arrival, Waiting
 
@@ -173,15 +174,23 @@ class Worker:
             raise ConsumerFailed(f"The broker refuses this member of group {self._group.name!r}: {self._fatal}.")
 
     def _receive(self, timeout: float, limit: int) -> None:
-        arrivals = []
+        arrivals: list[Arrival] = []
+        begun_anew: set[Claim] = set()
         for record in self._consumer.poll(timeout=timeout, limit=limit):
             claim = self._ownership.claims.get(TopicPartition(record.topic, record.partition))
-            if claim is not None and claim.positions.receive(record.offset):
+            if claim is None:
+                continue
+            if claim.positions.receive(record.offset):
                 arrivals.append(Arrival(record=record, claim=claim))
+            else:
+                begun_anew.add(claim)
         if arrivals:
             self._in_flight += len(arrivals)
             self._received += len(arrivals)
             self._crew.submit(arrivals)
+        for claim in begun_anew:
+            logger.warning("offsets went backwards place=%s/%s", *claim.place)
+            self._take_again(claim, delay=0.0)
 
     def _reap(self) -> None:
         """Store how far the partitions got. Only what is committed comes here: a crash repeats, never loses."""
@@ -243,20 +252,8 @@ class Worker:
                 self._ownership.want(claim.place, delay=1.0)
 
     def _begin_at_start(self, claim: Claim) -> None:
-        place, low_water = claim.place, claim.positions.low_water
-        committed = self._consumer.committed([place])[place]
-        start = committed
-        if low_water is not None and (committed is None or committed > low_water):
-            start = low_water
-            if claim.was_clean:
-                logger.warning(
-                    "broker is ahead of the database place=%s/%s committed=%s low_water=%s",
-                    *place,
-                    committed,
-                    low_water,
-                )
-        if start is None:
-            start = self._fallback.get(place)
+        place = claim.place
+        start = start_of(claim, self._consumer, known=self._fallback.get(place))
         claim.begin_at(start)
         if start is not None:
             self._consumer.seek(place, start)
@@ -338,15 +335,17 @@ class Worker:
         """Go back to where a fenced partition was, and take it again if it is still assigned after a while."""
         if self._ownership.claims.get(claim.place) is not claim:
             return
-        self._ownership.forget(claim.place)
-        self._let_go(claim)
         logger.warning("fenced place=%s/%s", *claim.place)
-        if self._ownership.is_abandoned(claim.place):
-            return
         if claim.positions.low_water is not None:
             self._fallback[claim.place] = claim.positions.low_water
-        self._consumer.pause([claim.place])
-        self._ownership.want(claim.place, delay=CONFIRMATION)
+        self._take_again(claim, delay=CONFIRMATION)
+
+    def _take_again(self, claim: Claim, *, delay: float) -> None:
+        self._ownership.forget(claim.place)
+        self._let_go(claim)
+        if not self._ownership.is_abandoned(claim.place):
+            self._consumer.pause([claim.place])
+            self._ownership.want(claim.place, delay=delay)
 
     def _let_go(self, claim: Claim) -> None:
         self._crew.drop(claim)

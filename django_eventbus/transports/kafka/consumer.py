@@ -122,13 +122,13 @@ class KafkaConsumer:
         found = self._ask("committed offsets", self._client.committed, _positions(partitions))
         return {TopicPartition(at.topic, at.partition): at.offset if at.offset >= 0 else None for at in found}
 
+    def first_offsets(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
+        """Return the offsets of the oldest records that are still there; may raise TransportUnavailable."""
+        return {place: self._bounds(place)[0] for place in partitions}
+
     def end_offsets(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
         """Return the offsets that the next records will get; may raise TransportUnavailable."""
-        ends = {}
-        for place in partitions:
-            marks = self._ask("end offsets", self._client.get_watermark_offsets, Position(*place), cached=False)
-            ends[place] = marks[1]
-        return ends
+        return {place: self._bounds(place)[1] for place in partitions}
 
     def partitions_of(self, topics: Collection[str]) -> set[TopicPartition]:
         """Return the partitions of those topics that exist; may raise TransportUnavailable."""
@@ -216,8 +216,12 @@ class KafkaConsumer:
     def _first_start(self, place: TopicPartition) -> int:
         if self._reset not in _BEGINNING | _END:
             return int(OFFSET_INVALID)  # "error": the client reports _AUTO_OFFSET_RESET
-        low, high = self._ask("end offsets", self._client.get_watermark_offsets, Position(*place), cached=False)
-        return int(low if self._reset in _BEGINNING else high)
+        low, high = self._bounds(place)
+        return low if self._reset in _BEGINNING else high
+
+    def _bounds(self, place: TopicPartition) -> tuple[int, int]:
+        low, high = self._ask("offsets", self._client.get_watermark_offsets, Position(*place), cached=False)
+        return int(low), int(high)
 
     def _on_revoke(self, _client: Client, positions: list[Position]) -> None:
         # Still assigned while the listener runs: what it stores now is committed with the revocation.

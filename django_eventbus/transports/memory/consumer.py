@@ -74,6 +74,10 @@ class MemoryConsumer:
         with self._broker.changed:
             return {place: self._group.committed.get(place) for place in partitions}
 
+    def first_offsets(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
+        """Return the offsets of the oldest records: nothing is ever deleted here."""
+        return dict.fromkeys(partitions, 0)
+
     def end_offsets(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
         """Return the offsets that the next records will get."""
         with self._broker.changed:
