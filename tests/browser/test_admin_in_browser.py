@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -254,15 +253,20 @@ def test_empty_lists_say_what_that_means(log_in: LogIn) -> None:
         assert len(operator.page.inner_text(".eventbus-empty")) > 10
 
 
-@pytest.mark.parametrize("name", ["deadletter", "retrymessage", "inboxmessage"])
+@pytest.mark.parametrize("name", ["deadletter", "retrymessage", "partitionepoch"])
 def test_pages_fit_a_telephone(log_in: LogIn, name: str) -> None:
     fill_every_table()
     operator = log_in(viewport={"width": 390, "height": 844})
 
     operator.open(f"{name}/")
+    assert widest(operator) <= 390
     operator.click("#result_list tbody tr:first-child th a")
 
-    overflow: Any = operator.page.evaluate(
-        "document.documentElement.scrollWidth - document.documentElement.clientWidth"
-    )
-    assert overflow <= 0
+    assert widest(operator) <= 390
+
+
+def widest(operator: Operator) -> float:
+    """Return how far to the right our own parts of a page reach; tables scroll inside theirs."""
+    parts = ".eventbus-about, .eventbus-summary, .eventbus-verdict input, .eventbus-text, .eventbus-scroll"
+    boxes = [part.bounding_box() for part in operator.page.locator(parts).all()]
+    return max((box["x"] + box["width"] for box in boxes if box is not None), default=0.0)
