@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 from uuid import UUID
 
 from django.db import connections, models
@@ -35,7 +36,7 @@ class OutboxQuerySet(models.QuerySet["OutboxMessage"]):
         """Insert messages, in their order, with one statement; joins the caller's transaction on this alias."""
         connection = connections[self.db]
         native = connection.features.has_native_uuid_field
-        values: list[object] = []
+        values: list[Any] = []
         for m in messages:
             event_id = m.event_id if native else m.event_id.hex
             values += (event_id, m.bus, m.shard, m.topic, m.key, m.headers, m.payload, m.event_name)
