@@ -12,7 +12,7 @@ from uuid import UUID
 from django_eventbus.conf import BusConfig
 from django_eventbus.delivery.dead_letters import Burial, bury
 from django_eventbus.delivery.deliveries import Broken, Outcome
-from django_eventbus.models import RetryMessage
+from django_eventbus.models import InboxMessage, RetryMessage
 from django_eventbus.models.dead_letter import pack_headers
 from django_eventbus.models.outbox import HELD_UNTIL
 from django_eventbus.models.retry import type_name
@@ -38,6 +38,7 @@ class Arrivals:
         self._random = random
         self._notes = Notes(reporter)
         self._fresh: set[UUID] = set()
+        self._unhandled: set[UUID] = set()  # taken by this unit
         self._waiting: set[UUID] = set()
         self._rows: list[RetryMessage] = []
         self._burials: list[Burial] = []
@@ -50,6 +51,7 @@ class Arrivals:
         self._opened_at = monotonic()
         self._now = opened.now
         self._fresh, self._waiting = opened.fresh, opened.waiting
+        self._unhandled = set(opened.fresh)
 
     def admitted(self) -> Iterator[Run]:
         """Yield what is no duplicate and whose key does not wait."""
@@ -77,6 +79,7 @@ class Arrivals:
 
     def handled(self, run: Run) -> None:
         """Note a success; what it wrote is committed with the unit."""
+        self._unhandled.difference_update(run.delivery.inbox_keys)
         self._notes.add(run, Outcome.HANDLED)
 
     def failed(self, run: Run, error: BaseException) -> None:
@@ -111,6 +114,10 @@ class Arrivals:
     def report(self) -> None:
         """Tell the receivers of signals; after the commit."""
         self._notes.tell()
+
+    def release(self) -> None:
+        """Give messages back that nobody has handled: else the inbox would take their next delivery for a second."""
+        InboxMessage.objects.using(self._using).filter(key__in=self._unhandled).delete()
 
     def _queue_first(self, run: Run, error: BaseException, *, available_at: datetime) -> None:
         row = retry_row(run, attempts=run.delivery.attempt, available_at=available_at)
@@ -172,6 +179,8 @@ class Unreadable:
 
     def report(self) -> None:
         """Tell nobody: `bury` does, after the commit."""
+
+    def release(self) -> None: ...
 
     def _row_of(self, one: BrokenArrival) -> int:
         return one.claim.fences[self._using].partition_id

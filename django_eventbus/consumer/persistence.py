@@ -11,7 +11,7 @@ from typing import Generic, Protocol, TypeVar
 from uuid import UUID
 
 from .ownership import Claim
-from .trouble import Clash, CommitRefused, Fenced, Interrupted, Outage
+from .trouble import Clash, CommitRefused, Fenced, Interrupted, Outage, TransactionEnded
 
 logger = logging.getLogger(__name__)
 
@@ -112,11 +112,12 @@ class Persistence(Generic[Work]):
         key = exc.run.key
         self._blame[key] = self._blame.get(key, 0) + 1
         match exc:
-            case CommitRefused():
+            case CommitRefused() | TransactionEnded():
                 limit = 1
             case Clash():
                 limit = CLASHES_TO_BLAME
             case _:
                 limit = LOSSES_TO_BLAME
         if self._blame[key] >= limit:
-            exc.run.condemned = self.condemned[key] = exc.__cause__ or exc
+            told = exc if isinstance(exc, TransactionEnded) else exc.__cause__ or exc
+            exc.run.condemned = self.condemned[key] = told

@@ -140,6 +140,9 @@ class Retries:
         if self._has_more:
             self._reporter.expect(None)
 
+    def release(self) -> None:
+        """Do nothing: the rows are still there, and run again."""
+
     def _prepare(self, row: WaitingDelivery) -> Iterator[Run]:
         """Read a waiting record again: the code may have changed since."""
         claim = self._claims[row.partition_id]

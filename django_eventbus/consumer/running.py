@@ -11,7 +11,7 @@ from django_eventbus.conf import BusConfig
 from django_eventbus.delivery import running
 
 from .run import Run
-from .trouble import Clash, CommitRefused, Interrupted, Outage, Trouble, diagnose_outside
+from .trouble import Clash, CommitRefused, Interrupted, Outage, TransactionEnded, Trouble, diagnose_outside
 from .unit import Ledger, Unit
 
 
@@ -157,7 +157,7 @@ def _fail(unit: Unit, run: Run, error: Exception) -> None:
         raise error
     try:
         unit.fail(run, error)
-    except Outage as lost:
+    except (Outage, TransactionEnded) as lost:
         lost.run = run
         raise
 
@@ -167,7 +167,7 @@ def _undo(unit: Unit, run: Run, error: Exception) -> None:
         raise error
     try:
         unit.undo(error)
-    except Outage as lost:
+    except (Outage, TransactionEnded) as lost:
         lost.run = run
         raise
 

@@ -10,6 +10,7 @@ from django.db import DatabaseError, InterfaceError, connections
 from .run import Run
 
 CLASHES = {"40001", "40P01"}  # serialization_failure, deadlock_detected
+NO_UNIT = {"25P01", "3B001"}  # no_active_sql_transaction, invalid_savepoint_specification
 GOING_DOWN = {"57P01", "57P02", "57P03", "25P03", "57P05"}  # shutdowns, and sessions that were ended from outside
 
 
@@ -41,6 +42,10 @@ class CommitRefused(Interrupted):
     """A constraint that is checked at the end was violated by one of the unit's runs."""
 
 
+class TransactionEnded(Interrupted):
+    """A handler committed or rolled back the transaction of its unit, behind Django's back."""
+
+
 class Fenced(Interrupted):
     """Somebody else raised the epoch of these partition rows."""
 
@@ -65,6 +70,11 @@ def diagnose_outside(error: BaseException) -> Trouble:
     states = set(_states(error))
     is_outage = states & GOING_DOWN or any(state.startswith("08") for state in states)
     return Trouble.OUTAGE if is_outage else Trouble.FAILURE
+
+
+def has_ended(error: DatabaseError) -> bool:
+    """Say whether a statement of the unit found neither its transaction nor its savepoint."""
+    return bool(NO_UNIT.intersection(_states(error))) or "no such savepoint" in str(error)
 
 
 def is_lost(using: str) -> bool:

@@ -14,7 +14,17 @@ from django.db import DatabaseError, connections, transaction
 from django_eventbus.models.unit import keep_savepoint, limit_statements, undo_savepoint
 
 from .run import Run
-from .trouble import Clash, CommitRefused, Interrupted, Outage, Trouble, diagnose
+from .trouble import (
+    Clash,
+    CommitRefused,
+    Interrupted,
+    Outage,
+    TransactionEnded,
+    Trouble,
+    diagnose,
+    has_ended,
+    is_lost,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +49,9 @@ class Ledger(Protocol):
 
     def report(self) -> None:
         """Tell the receivers of signals, after the commit."""
+
+    def release(self) -> None:
+        """Take back what a handler has committed though its unit had not ended."""
 
 
 class Unit(AbstractContextManager["Unit"]):
@@ -132,6 +145,8 @@ class Unit(AbstractContextManager["Unit"]):
     ) -> None:
         if exc is not None:
             self._leave(exc)
+            if isinstance(exc, TransactionEnded):
+                self._ledger.release()
             return
         try:
             with self._own_statements():
@@ -183,6 +198,8 @@ class Unit(AbstractContextManager["Unit"]):
             raise self._interruption(exc) from exc
 
     def _interruption(self, exc: DatabaseError) -> Interrupted:
+        if has_ended(exc) and not is_lost(self.using):
+            return TransactionEnded("a handler ended the transaction that it shares with others: leave that to Django")
         match diagnose(exc, using=self.using):
             case Trouble.CLASH:
                 return Clash(str(exc))

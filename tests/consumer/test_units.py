@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from django.db import DatabaseError, IntegrityError, connection, transaction
 
+from django_eventbus.delivery.retry import RetryPolicy
 from django_eventbus.exceptions import Reject, RetryAfter
 from django_eventbus.models import DeadLetter, InboxMessage, RetryMessage
 from tests.consumer.scene import Counted, Scene, counted, noted
@@ -369,3 +370,22 @@ def test_base_exceptions_of_a_handler_are_failed_attempts(scene: Scene, escape: 
 
     assert noted("escaping") == [2]
     assert RetryMessage.objects.get().attempts == 1
+
+
+@pytest.mark.parametrize("statement", ["COMMIT", "ROLLBACK"])
+def test_a_handler_that_ends_the_transaction_of_its_unit_takes_no_other_message_with_it(
+    scene: Scene, statement: str
+) -> None:
+    def ends_it(event: Counted) -> None:
+        if event.number == 2:
+            with connection.cursor() as cursor:
+                cursor.execute(statement)
+
+    scene.handles("first", ends_it, retry=RetryPolicy(max_attempts=1))
+
+    scene.deliver(*(counted(n, f"k{n}") for n in range(6)))
+
+    assert [number for number in noted("first") if number != 2] == [0, 1, 3, 4, 5]
+    letter = DeadLetter.objects.get()
+    assert "ended the transaction" in letter.exception_message
+    assert not RetryMessage.objects.exists()
