@@ -24,6 +24,7 @@ from django_eventbus.telemetry.context import is_tracing
 from .context import current_context
 
 UNTRACED = telemetry.TraceContext()
+LONGEST_KEY = 2000  # bytes: a key that has to wait is found by an index, whose entries hold 2704 bytes with the topic
 
 
 class Composer:
@@ -144,10 +145,16 @@ class Composer:
             else:
                 parts = given if isinstance(given, tuple) else None
                 text = key_text(given) if parts is None else join_key(parts, escape=self._config.escape_keys)
-            return (text_id if text is None else text).encode()
+            key = (text_id if text is None else text).encode()
         except (TypeError, ValueError) as exc:
             error = f"key: {exc}"
             raise EventInvalid(f"{contract.label} is not valid: {error}", errors=(error,)) from exc
+        if len(key) > LONGEST_KEY:
+            raise EventTooLarge(
+                f"The key of {contract.label} has {len(key)} bytes, more than {LONGEST_KEY}: no index could find it "
+                "while it waits. Use a digest of it as the key."
+            )
+        return key
 
     def _refuse_too_large(self, contract: EventContract, size: int) -> None:
         limit = self._config.outbox.max_event_bytes

@@ -193,6 +193,7 @@ REFUSED: list[tuple[Any, dict[str, Any], type[Exception], str]] = [
     (OrderShipped(number=1), {"headers": {"": "1"}}, EventInvalid, "empty name"),
     (OrderShipped(number=1), {"key": object()}, EventInvalid, "key: "),
     (OrderShipped(number=1), {"key": "\ud800"}, EventInvalid, "key: "),
+    (OrderShipped(number=1), {"key": "x" * 2001}, EventTooLarge, "key of .* has 2001 bytes"),
     (OrderShipped(number=1), {"using": "other"}, NotPublishable, "would never be sent"),
 ]
 

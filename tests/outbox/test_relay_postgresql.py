@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import threading
 import time
 from collections.abc import Iterator
@@ -13,9 +14,10 @@ import pytest
 from django.db import connection, connections, transaction
 
 from django_eventbus.conf import BusConfig
-from django_eventbus.models import ControlFlag, OutboxMessage
+from django_eventbus.models import ControlFlag, OutboxMessage, ParkedMessage
 from django_eventbus.models.relay import RelaySession
 from django_eventbus.outbox import reader
+from django_eventbus.outbox.composition import LONGEST_KEY
 from django_eventbus.outbox.reader import WindowReader
 from django_eventbus.outbox.relay import Relay
 from django_eventbus.outbox.shards import shards_of
@@ -410,3 +412,15 @@ def test_rows_that_appear_below_the_window_are_found_by_the_rescan_and_the_relay
         eventually(lambda: len(sender.sent) == 22)
 
     assert sender.payloads[-2:] == ["after the reset", "next"]
+
+
+def test_the_longest_key_that_can_be_published_can_wait() -> None:
+    letters = random.Random(1).choices([chr(code) for code in range(33, 127)], k=LONGEST_KEY)  # hardly compressible
+    key, topic = "".join(letters), "t" * 249
+    append("1", "2", key=key, topic=topic)
+    sender = RecordingSender()
+    sender.rule = failing(FailureKind.OTHER, topic=topic)
+
+    drain(sender, timeout=1)
+
+    assert ParkedMessage.objects.count() == 2
