@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from uuid import UUID, uuid4
 
 from django.conf import settings
@@ -18,7 +17,7 @@ from django_eventbus.conf import BusConfig, load
 from django_eventbus.events.envelope import Envelope, join_headers
 from django_eventbus.events.keys import shard_of
 from django_eventbus.events.registry import events
-from django_eventbus.models import ControlFlag, DeadLetter, OperatorAction, OutboxMessage
+from django_eventbus.models import ControlFlag, DeadLetter, OperatorAction, OutboxLane, OutboxMessage
 from django_eventbus.models.dead_letter import DeadLetterStatus, Direction, unpack_headers
 from django_eventbus.models.operator_action import OperatorActionKind
 from django_eventbus.models.outbox import NewMessage
@@ -69,6 +68,7 @@ def _carry_out(
         letters = DeadLetter.objects.using(using).lock_dead(wanted)
         refused = _refusals(kind, wanted, letters, using, command)
         accepted = [letter for letter in letters if letter.pk not in refused]
+        _let_go_of_keys(accepted, using)
         match kind:
             case OperatorActionKind.REPLAY:
                 _replay(accepted, using)
@@ -77,8 +77,8 @@ def _carry_out(
         done = tuple(letter.pk for letter in accepted)
         OperatorAction.objects.using(using).record(kind, done, command_id=command, actor=actor, reason=reason)
         if kind is OperatorActionKind.REPLAY:
-            for letter in accepted:
-                transaction.on_commit(partial(_announce, letter, actor, reason), using=using, robust=True)
+            # A plain function, no partial: Django asks a robust hook that raises for its __qualname__.
+            transaction.on_commit(lambda: _announce(accepted, actor, reason), using=using, robust=True)
     return VerdictReport(done=done, refused=refused)
 
 
@@ -96,6 +96,14 @@ def _refusals(
         if kind is OperatorActionKind.REPLAY and letter.direction == Direction.OUT and letter.bus not in buses:
             refused[letter.pk] = f"bus {letter.bus!r} is no longer in EVENTBUS, so no relay would send it"
     return refused
+
+
+def _let_go_of_keys(letters: Sequence[DeadLetter], using: str) -> None:
+    """Let the relay go on with keys that wait for a verdict on what could not be sent."""
+    for letter in letters:
+        if letter.direction == Direction.OUT:
+            bus = ControlFlag.objects.using(using).bus_number(letter.bus)
+            OutboxLane.objects.using(using).release(bus, topic=letter.topic, key=bytes(letter.key or b""))
 
 
 def _replay(letters: Sequence[DeadLetter], using: str) -> None:
@@ -128,8 +136,13 @@ def _send_again(ids: Sequence[int], using: str) -> None:
     OutboxMessage.objects.using(using).append(messages)
     # Nobody hears of the sending of one row: should it be refused again, its line goes back to dead.
     letters.update(status=DeadLetterStatus.REPLAYED)
-    for alias in set(letters.values_list("bus", flat=True)):
-        transaction.on_commit(partial(wake, buses[alias], using), using=using, robust=True)
+    configs = [buses[alias] for alias in set(letters.values_list("bus", flat=True))]
+    transaction.on_commit(lambda: _wake(configs, using), using=using, robust=True)
+
+
+def _wake(configs: Iterable[BusConfig], using: str) -> None:
+    for config in configs:
+        wake(config, using)
 
 
 def _discard(letters: Sequence[DeadLetter], using: str) -> None:
@@ -142,17 +155,18 @@ def _buses() -> Mapping[str, BusConfig]:
     return load(getattr(settings, "EVENTBUS", None))
 
 
-def _announce(letter: DeadLetter, actor: str, reason: str) -> None:
-    contract = events.find(letter.event_name, letter.event_version)
-    signals.emit(
-        signals.dead_letter_replayed,
-        contract.cls if contract else None,
-        envelope=_envelope(letter),
-        handler=letter.handler,
-        dead_letter_id=letter.pk,
-        operator=actor,
-        reason=reason,
-    )
+def _announce(letters: Iterable[DeadLetter], actor: str, reason: str) -> None:
+    for letter in letters:
+        contract = events.find(letter.event_name, letter.event_version)
+        signals.emit(
+            signals.dead_letter_replayed,
+            contract.cls if contract else None,
+            envelope=_envelope(letter),
+            handler=letter.handler,
+            dead_letter_id=letter.pk,
+            operator=actor,
+            reason=reason,
+        )
 
 
 def _envelope(letter: DeadLetter) -> Envelope:

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
-from hashlib import blake2b
-from typing import Any, Literal, cast
+from typing import Any, cast
 from uuid import UUID
 
 import msgspec
 from django.db import connections, models
 from django.db.models.functions import Now
 
-from django_eventbus.events.envelope import split_headers
-
-from .inbox import FOREIGN
 from .outbox import HELD_UNTIL
 from .retry import RetryMessage, Verdict
-
-OutboundTable = Literal["eventbus_outbox", "eventbus_outbox_parked"]
 
 # One message, one line: dying again brings its line back to `dead` with the newest exception and one more death.
 DIES_AGAIN = """
@@ -27,15 +21,6 @@ ON CONFLICT (inbox_key) DO UPDATE SET status = 'dead', times_dead = eventbus_dea
     reason = excluded.reason, exception_type = excluded.exception_type,
     exception_message = excluded.exception_message, traceback = excluded.traceback, attempts = excluded.attempts,
     headers = excluded.headers, payload = excluded.payload, failed_at = excluded.failed_at
-"""
-# The bytes never pass through Python, and what another session has already moved is not written twice.
-MOVE_OUTBOUND = """
-INSERT INTO eventbus_dead_letter (direction, status, reason, bus, group_name, handler, event_name, event_version,
-    message_id, source, correlation_id, tenant_id, topic, position, inbox_key, key, headers, payload, exception_type,
-    exception_message, traceback, attempts, times_dead, published_at)
-SELECT 'out', 'dead', 'refused_by_broker', %s, '', '', event_name, %s, %s, %s, %s, %s, topic, id, {key}, key, %s,
-    payload, %s, '', '', 1, 1, created_at
-FROM {table} WHERE id = %s
 """
 
 # The old position puts the message back in its place in the key's order. A head that its lane held is not inserted
@@ -253,48 +238,6 @@ class DeadLetter(models.Model):
 
     def __str__(self) -> str:
         return f"{self.event_name or self.topic} {self.message_id}"
-
-
-def move_outbound(cursor: Any, *, table: OutboundTable, bus: str, codes: Mapping[int, str]) -> dict[int, int]:
-    """Move messages that the broker refuses for ever out of `table`; return dead letter ids by outbox id.
-
-    Runs in the caller's transaction, on a psycopg cursor or on Django's for SQLite. `codes` gives the broker's name for
-    the error of each row. A replayed message that is refused again updates its line.
-    """
-    if not codes:
-        return {}
-    marks = ", ".join(["%s"] * len(codes))
-    cursor.execute(f"SELECT id, event_id, headers FROM {table} WHERE id IN ({marks}) ORDER BY id", list(codes))  # noqa: S608
-    buried = {}
-    for number, event_id, headers in cursor.fetchall():
-        message_id = str(_as_uuid(event_id))
-        buried[number] = _move_one(cursor, table, bus, number, message_id, split_headers(headers), codes[number])
-    cursor.execute(f"DELETE FROM {table} WHERE id IN ({marks})", list(codes))  # noqa: S608
-    return buried
-
-
-def outbound_key(bus: str, message_id: str) -> UUID:
-    """Name an outbound message, so that one that is refused again finds its dead letter."""
-    digest = blake2b(f"outbound\0{bus}\0{message_id}".encode(), digest_size=16).digest()
-    return UUID(int=int.from_bytes(digest, "big") | FOREIGN)
-
-
-def _move_one(
-    cursor: Any, table: OutboundTable, bus: str, number: int, message_id: str, headers: list[tuple[str, str]], code: str
-) -> int:
-    named = dict(headers)
-    packed = pack_headers([(name, value.encode()) for name, value in headers])
-    attributes = (named.get("ce_source", ""), named.get("ce_correlationid", ""), named.get("ce_tenantid", ""))
-    values = (bus, named.get("ce_eventversion", ""), message_id, *attributes, packed, code, number)
-    # Two messages published under one id are two dead letters: only a line that was replayed may be written over.
-    key = outbound_key(bus, message_id).hex
-    move = MOVE_OUTBOUND.format(table=table, key=f"'{key}'") + DIES_AGAIN
-    cursor.execute(f"{move} WHERE eventbus_dead_letter.status = 'replayed' RETURNING id", values)
-    row = cursor.fetchone()
-    if row is None:
-        cursor.execute(f"{MOVE_OUTBOUND.format(table=table, key='NULL')} RETURNING id", values)
-        row = cursor.fetchone()
-    return int(row[0])
 
 
 def _field(name: str) -> models.Field[Any, Any]:

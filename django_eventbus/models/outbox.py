@@ -77,6 +77,12 @@ class OutboxMessage(TravellingMessage):
         return f"{self.event_name} {self.event_id}"
 
 
+class OutboxLaneQuerySet(models.QuerySet["OutboxLane"]):
+    def release(self, bus: int, *, topic: str, key: bytes) -> None:
+        """Let a key that is held for a verdict go on: the relay finds it due."""
+        self.filter(bus=bus, topic=topic, whole=False, key=key, available_at=HELD_UNTIL).update(available_at=Now())
+
+
 class OutboxLane(models.Model):
     """Be a key, or a whole topic, whose messages wait aside because one of them could not be sent."""
 
@@ -89,6 +95,8 @@ class OutboxLane(models.Model):
     attempts = models.IntegerField(default=0)
     available_at = models.DateTimeField()  # next probe; HELD_UNTIL: waits for a verdict
     head_id = models.BigIntegerField(default=0)  # parked messages up to this id are sent
+
+    objects = OutboxLaneQuerySet.as_manager()
 
     class Meta:
         db_table = "eventbus_outbox_lane"

@@ -9,16 +9,15 @@ from typing import TYPE_CHECKING, Any
 from django.db import connections
 
 from django_eventbus.conf import BusConfig
+from django_eventbus.conf.sections import SHARDS
 from django_eventbus.events.envelope import OutgoingRow
 
 from .control import ControlFlag
-from .relay_lanes import RelayLanes
+from .relay_lanes import TRAVELLING, RelayLanes
 
 if TYPE_CHECKING:
     import psycopg
 
-SHARDS = 64
-TRAVELLING = "event_id, event_name, bus, shard, topic, key, headers, payload, created_at"
 
 # A step is one transaction. Losing its commit only sends again what is still there, so it need not wait for the disk.
 # The planner has no statistics of a table that fills and empties all day: it must not fall for a scan or a sort.
@@ -75,6 +74,8 @@ class RelaySession:
 
     The second connection listens, so that the first one can hold the locks while both are idle.
     """
+
+    vendor = "postgresql"
 
     def __init__(self, config: BusConfig, *, shards: Sequence[int], is_listening: bool) -> None:
         self.bus = ControlFlag.objects.using(config.database).bus_number(config.alias)

@@ -1,32 +1,27 @@
-"""How does a message that the broker will never take become a dead letter, on PostgreSQL?"""
+"""How does a message that the broker will never take become a dead letter?"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from hashlib import blake2b
 from typing import Any, NamedTuple, Protocol
+from uuid import UUID
 
-BURY = """
-WITH dead AS (
-    DELETE FROM {table} WHERE id = ANY(%(ids)s::bigint[]) {lane}
-    RETURNING id, event_id, event_name, topic, key, payload, created_at
-)
-INSERT INTO eventbus_dead_letter (
-    direction, status, reason, bus, group_name, handler, event_name, event_version, message_id, source,
-    correlation_id, tenant_id, topic, position, key, headers, payload,
-    exception_type, exception_message, traceback, attempts, times_dead, published_at, first_failed_at
-)
-SELECT 'out', 'dead', 'refused_by_broker', %(bus)s, '', '', dead.event_name, known.event_version,
-    dead.event_id::text, known.source, known.correlation_id, known.tenant_id, dead.topic, dead.id, dead.key,
-    known.headers, dead.payload, %(code)s, '', '', %(attempts)s, 1, dead.created_at, clock_timestamp()
-FROM dead JOIN unnest(%(ids)s::bigint[], %(headers)s::bytea[], %(versions)s::text[], %(sources)s::text[],
-    %(correlations)s::text[], %(tenants)s::text[])
-    AS known (id, headers, event_version, source, correlation_id, tenant_id) USING (id)
-ORDER BY dead.id RETURNING position, id
+from .dead_letter import DIES_AGAIN, NOW
+from .inbox import FOREIGN
+
+# The bytes never pass through Python.
+MOVE = """
+INSERT INTO eventbus_dead_letter (direction, status, reason, bus, group_name, handler, event_name, event_version,
+    message_id, source, correlation_id, tenant_id, topic, position, inbox_key, key, headers, payload, exception_type,
+    exception_message, traceback, attempts, times_dead, published_at, first_failed_at)
+SELECT 'out', 'dead', 'refused_by_broker', %s, '', '', event_name, %s, %s, %s, %s, %s, topic, id, %s, key, %s, payload,
+    %s, '', '', %s, 1, created_at, {now}
+FROM {table} WHERE id = %s {lanes}
 """
-LANES = """
-    AND lane_id IN (
-        SELECT id FROM eventbus_outbox_lane WHERE bus = %(number)s AND shard = %(shard)s AND topic = %(topic)s)
-"""
+# Two messages published under one id are two dead letters: only the line of one that was replayed is written over.
+ONLY_REPLAYED = "WHERE eventbus_dead_letter.status = 'replayed'"
+LANES = "AND lane_id IN (SELECT id FROM eventbus_outbox_lane WHERE bus = %s AND shard = %s AND topic = %s)"
 
 
 class DeadRow(NamedTuple):
@@ -45,31 +40,46 @@ class Session(Protocol):
 
     alias: str
     bus: int
+    vendor: str
 
     def fetch(self, statement: str, values: Any = None) -> list[Any]: ...
+    def execute(self, statement: str, values: Any = None) -> int: ...
 
 
 def bury(
     session: Session, rows: Sequence[DeadRow], *, place: tuple[int, str] | None, code: str, attempts: int
 ) -> dict[int, int]:
-    """Move messages to the dead letters and return the id of each one's dead letter.
+    """Move messages to the dead letters and return the id of each one's dead letter; joins the step's transaction.
 
-    They are in the outbox, or wait in lanes of `place`: a shard and a topic.
+    They are in the outbox, or wait in lanes of `place`: a shard and a topic. One that was dead before, was replayed and
+    is refused again updates its line: `times_dead` says how often.
     """
-    ids, headers, versions, sources, correlations, tenants = map(list, zip(*rows, strict=True))
-    values = {
-        "ids": ids,
-        "headers": headers,
-        "versions": versions,
-        "sources": sources,
-        "correlations": correlations,
-        "tenants": tenants,
-        "bus": session.alias,
-        "number": session.bus,
-        "code": code,
-        "attempts": attempts,
-    }
-    if place is None:
-        return dict(session.fetch(BURY.format(table="eventbus_outbox", lane=""), values))
-    statement = BURY.format(table="eventbus_outbox_parked", lane=LANES)
-    return dict(session.fetch(statement, {**values, "shard": place[0], "topic": place[1]}))
+    table, lanes, where = "eventbus_outbox", "", []
+    if place is not None:
+        table, lanes, where = "eventbus_outbox_parked", LANES, [session.bus, *place]
+    move = MOVE.format(now=NOW[session.vendor], table=table, lanes=lanes)
+    chosen = f"FROM {table} WHERE id IN ({', '.join(['%s'] * len(rows))}) {lanes}"
+    values = [*(row.id for row in rows), *where]
+    event_ids = dict(session.fetch(f"SELECT id, event_id {chosen}", values))
+    buried = {}
+    for row in rows:
+        if row.id in event_ids:
+            message_id = str(_as_uuid(event_ids[row.id]))
+            known = (session.alias, row.event_version, message_id, row.source, row.correlation_id, row.tenant_id)
+            rest = (row.headers, code, attempts, row.id, *where)
+            own = (*known, outbound_key(session.alias, message_id).hex, *rest)
+            found = session.fetch(f"{move} {DIES_AGAIN} {ONLY_REPLAYED} RETURNING id", own)
+            found = found or session.fetch(f"{move} RETURNING id", (*known, None, *rest))
+            buried[row.id] = int(found[0][0])
+    session.execute(f"DELETE {chosen}", values)
+    return buried
+
+
+def outbound_key(bus: str, message_id: str) -> UUID:
+    """Name an outbound message, so that one that is refused again finds its dead letter."""
+    digest = blake2b(f"outbound\0{bus}\0{message_id}".encode(), digest_size=16).digest()
+    return UUID(int=int.from_bytes(digest, "big") | FOREIGN)
+
+
+def _as_uuid(value: UUID | str) -> UUID:
+    return value if isinstance(value, UUID) else UUID(value)

@@ -114,6 +114,7 @@ class Session(Protocol):
 
     alias: str
     bus: int
+    vendor: str
     shards: list[int]
     is_archiving: bool
 
@@ -176,9 +177,8 @@ class RelayLanes:
 
     def bury(self, lane: Lane | None, rows: Sequence[DeadRow], *, code: str) -> dict[int, int]:
         """Move messages of the outbox, or of a lane, to the dead letters; return the id of each one's dead letter."""
-        if lane is None:
-            return bury(self._session, rows, place=None, code=code, attempts=1)
-        return bury(self._session, rows, place=(lane.shard, lane.topic), code=code, attempts=lane.attempts + 1)
+        place = None if lane is None else (lane.shard, lane.topic)
+        return bury(self._session, rows, place=place, code=code, attempts=1 if lane is None else lane.attempts + 1)
 
     def _open(
         self, table: str, ids: Sequence[int], *, reason: str, is_whole: bool, attempts: int, wait: float | None

@@ -14,9 +14,8 @@ from django_eventbus.conf import BusConfig
 from django_eventbus.events.envelope import OutgoingRow
 
 from .control import ControlFlag
-from .dead_letter import DeadLetter, DeadLetterReason, Direction
 from .outbox import HELD_UNTIL, OutboxLane, OutboxMessage, ParkedMessage, SentMessage, TravellingMessage
-from .relay_dead import DeadRow
+from .relay_dead import DeadRow, bury
 from .relay_lanes import Lane, ParkedRow
 
 SENDABLE = ("id", "topic", "key", "headers", "payload")
@@ -33,6 +32,7 @@ class PlainSession:
 
     def __init__(self, config: BusConfig) -> None:
         self.using = config.database
+        self.vendor = connections[self.using].vendor
         self.bus = ControlFlag.objects.using(self.using).bus_number(config.alias)
         self.alias = config.alias
         self.is_archiving = config.outbox.retention is not None
@@ -86,6 +86,16 @@ class PlainSession:
         lanes = OutboxLane.objects.using(self.using).filter(bus=self.bus, available_at__lt=HELD_UNTIL)
         parked = ParkedMessage.objects.using(self.using).filter(lane_id__in=lanes.values("id"))
         return not self.outbox().exists() and not parked.exists()
+
+    def fetch(self, statement: str, values: Any = None) -> list[Any]:
+        with connections[self.using].cursor() as cursor:
+            cursor.execute(statement, values)
+            return list(cursor.fetchall())
+
+    def execute(self, statement: str, values: Any = None) -> int:
+        with connections[self.using].cursor() as cursor:
+            cursor.execute(statement, values)
+            return int(cursor.rowcount)
 
     def outbox(self) -> models.QuerySet[OutboxMessage]:
         return OutboxMessage.objects.using(self.using).filter(bus=self.bus)
@@ -177,39 +187,8 @@ class PlainLanes:
                 self._lanes().filter(pk=lane.id).delete()
 
     def bury(self, lane: Lane | None, rows: Sequence[DeadRow], *, code: str) -> dict[int, int]:
-        known = {row.id: row for row in rows}
-        source: models.QuerySet[Any] = self._session.outbox()
-        if lane is not None:
-            places = self._lanes().filter(shard=lane.shard, topic=lane.topic)
-            source = self._parked().filter(lane_id__in=list(places.values_list("pk", flat=True)))
-        dead = source.filter(id__in=list(known))
-        attempts = 1 if lane is None else lane.attempts + 1
-        buried = {message.id: self._bury(message, known[message.id], code, attempts) for message in list(dead)}
-        dead.delete()
-        return buried
-
-    def _bury(self, message: TravellingMessage, known: DeadRow, code: str, attempts: int) -> int:
-        letter = DeadLetter.objects.using(self._session.using).create(
-            direction=Direction.OUT,
-            reason=DeadLetterReason.REFUSED_BY_BROKER,
-            bus=self._session.alias,
-            event_name=message.event_name,
-            event_version=known.event_version,
-            message_id=str(message.event_id),
-            source=known.source,
-            correlation_id=known.correlation_id,
-            tenant_id=known.tenant_id,
-            topic=message.topic,
-            position=known.id,
-            key=message.key,
-            headers=known.headers,
-            payload=message.payload,
-            exception_type=code,
-            attempts=attempts,
-            published_at=message.created_at,
-            first_failed_at=timezone.now(),
-        )
-        return int(letter.pk)
+        place = None if lane is None else (lane.shard, lane.topic)
+        return bury(self._session, rows, place=place, code=code, attempts=1 if lane is None else lane.attempts + 1)
 
     def _open(
         self,

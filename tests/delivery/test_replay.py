@@ -13,16 +13,16 @@ from django.db import IntegrityError, connection
 from django_eventbus.conf import load
 from django_eventbus.delivery.dead_letters import Burial, bury
 from django_eventbus.delivery.replay import VerdictReport, discard, get, replay
-from django_eventbus.events.envelope import Envelope
+from django_eventbus.events.envelope import Envelope, join_headers
 from django_eventbus.models import DeadLetter, OperatorAction, OutboxMessage, RetryMessage
 from django_eventbus.models.dead_letter import DeadLetterReason, unpack_headers
 from django_eventbus.models.inbox import inbox_key
-from django_eventbus.models.outbox import HELD_UNTIL
+from django_eventbus.models.outbox import HELD_UNTIL, NewMessage
+from django_eventbus.models.relay_plain import PlainSession
 from django_eventbus.models.retry import Verdict
+from django_eventbus.outbox.dead_letters import describe
 from django_eventbus.signals import dead_letter_replayed, message_dead_lettered
 from django_eventbus.transports.base import Record
-
-from .test_outbound_move import move, put
 
 pytestmark = pytest.mark.django_db
 
@@ -247,9 +247,29 @@ def test_an_undecodable_record_is_replayed_without_a_handler() -> None:
     assert RetryMessage.objects.get().handler == ""
 
 
+def refused(event_id: UUID) -> tuple[int, int]:
+    """Put a message into the outbox and bury it there; return its id and that of its dead letter."""
+    message = NewMessage(
+        event_id=event_id,
+        bus=1,
+        shard=3,
+        topic="dev.shop.public.orders.v1",
+        key=b"42",
+        headers=join_headers([("ce_id", str(event_id)), ("x-user", "grüße")]),
+        payload=b"\x00\xff",
+        event_name="shop.orders.order-placed",
+    )
+    OutboxMessage.objects.append([message])
+    session = PlainSession(CONFIG)
+    session.bus = 1
+    (row,) = session.read()
+    buried = session.lanes.bury(None, [describe(row, envelope=None)], code="MSG_SIZE_TOO_LARGE")
+    return row[0], buried[row[0]]
+
+
 def test_a_replayed_outbound_message_is_sent_again_under_its_own_id() -> None:
     event_id = uuid4()
-    number = move(row := put(event_id, payload=b"\x00\xff"))[row]
+    row, number = refused(event_id)
 
     act([number])
 
@@ -266,7 +286,7 @@ def test_a_replayed_outbound_message_is_sent_again_under_its_own_id() -> None:
 
 
 def test_an_outbound_message_of_a_bus_that_is_gone_is_refused() -> None:
-    number = move(row := put(uuid4()))[row]
+    _, number = refused(uuid4())
     DeadLetter.objects.update(bus="gone")
 
     report = act([number])
