@@ -6,7 +6,6 @@ import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
 from uuid import UUID
 
 from django.db import transaction
@@ -86,8 +85,8 @@ def bury(burials: Sequence[Burial], *, config: BusConfig, using: str) -> Mapping
     if not burials:
         return {}
     ids = DeadLetter.objects.using(using).bury([_letter(burial, config) for burial in burials])
-    for burial in burials:
-        transaction.on_commit(partial(_announce, burial, ids[burial.inbox_key]), using=using, robust=True)
+    # A plain function, no partial: Django asks a robust hook that raises for its __qualname__.
+    transaction.on_commit(lambda: _announce(burials, ids), using=using, robust=True)
     return ids
 
 
@@ -139,16 +138,17 @@ def _traceback(error: BaseException) -> str:
     return storable(text[-LONGEST_TRACEBACK:], limit=LONGEST_TRACEBACK)
 
 
-def _announce(burial: Burial, dead_letter_id: int) -> None:
-    envelope = burial.envelope
-    contract = events.find(envelope.event_name, envelope.event_version) if envelope else None
-    signals.emit(
-        signals.message_dead_lettered,
-        contract.cls if contract else None,
-        envelope=envelope,
-        handler=burial.handler,
-        group=burial.group,
-        attempt=burial.attempts,
-        error=burial.error,
-        dead_letter_id=dead_letter_id,
-    )
+def _announce(burials: Sequence[Burial], ids: Mapping[UUID, int]) -> None:
+    for burial in burials:
+        envelope = burial.envelope
+        contract = events.find(envelope.event_name, envelope.event_version) if envelope else None
+        signals.emit(
+            signals.message_dead_lettered,
+            contract.cls if contract else None,
+            envelope=envelope,
+            handler=burial.handler,
+            group=burial.group,
+            attempt=burial.attempts,
+            error=burial.error,
+            dead_letter_id=ids[burial.inbox_key],
+        )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import partial
 
 from django.db import connections, models, transaction
 
@@ -48,7 +47,7 @@ class ControlQuerySet(models.QuerySet["ControlFlag"]):
         row = self.filter(bus=bus, scope=ControlScope.BUS, target="").values_list("id", flat=True).first()
         number = self._ensure(bus) if row is None else row
         if connections[self.db].get_autocommit() or connections[self.db].in_atomic_block:
-            transaction.on_commit(partial(_remember, self.db, bus, number), using=self.db)
+            transaction.on_commit(lambda: _remember(self.db, bus, number), using=self.db)
         return number
 
     def ensure_buses(self, buses: Iterable[str]) -> None:
