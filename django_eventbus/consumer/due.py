@@ -45,6 +45,11 @@ class DueLanes:
         with self._lock:
             return max(0.0, self._next - time.monotonic())
 
+    @property
+    def is_idle(self) -> bool:
+        """Say whether every lane that was handed out is done."""
+        return not self._out
+
     def finished(self, lane: UUID) -> None:
         """Let a lane be found again."""
         self._out.pop(lane, None)

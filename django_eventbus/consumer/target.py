@@ -11,6 +11,7 @@ from django_eventbus.transports.base import Consumer, TopicPartition
 from .ownership import Claim
 
 ASK_EVERY = 0.5
+SETTLED_AFTER = 5.0  # seconds; a member without partitions is not always told that it has none
 
 
 class Target:
@@ -21,10 +22,17 @@ class Target:
         self._topics = topics
         self._left: dict[TopicPartition, int] | None = None  # partition -> end that is not yet reached
         self._next = 0.0
+        self._settled_at = time.monotonic() + SETTLED_AFTER
         self.was_reached = False
 
     def is_reached(self, claims: Mapping[TopicPartition, Claim]) -> bool:
-        """Say whether everything is done that was there at the start; asks the broker twice a second at most."""
+        """Say whether everything is done that was there at the start; asks the broker twice a second at most.
+
+        Never before this member has its share: one that leaves while it joins is kept by the broker until its session
+        ends, which holds up the next one for that long; and retries that are due run on partitions that it has.
+        """
+        if not claims and time.monotonic() < self._settled_at:
+            return False
         if self._left is None and not self._find_ends():
             return False
         left = self._left or {}

@@ -240,6 +240,7 @@ class Worker:
 
     def _take_partitions(self) -> None:
         refresh_connections()
+        begun: list[TopicPartition] = []
         for claim in self._ownership.take_due():
             if self._ownership.is_abandoned(claim.place):
                 self._due.expect(None)
@@ -250,6 +251,10 @@ class Worker:
                 logger.warning("partition not started place=%s/%s error=%s", *claim.place, exc)
                 self._ownership.forget(claim.place)
                 self._ownership.want(claim.place, delay=1.0)
+            else:
+                begun.append(claim.place)
+        if not self._is_paused:
+            self._consumer.resume(begun)  # all at once: the next question would wait behind the first one's long poll
 
     def _begin_at_start(self, claim: Claim) -> None:
         place = claim.place
@@ -262,8 +267,6 @@ class Worker:
             self._crew.is_careful = True
             logger.warning("last owner died, going carefully place=%s/%s", *place)
         self._due.expect(None)
-        if not self._is_paused:
-            self._consumer.resume([place])
 
     def _relax(self, claim: Claim) -> None:
         """End careful mode of a partition once the messages that could have killed its last owner are behind."""
@@ -365,7 +368,7 @@ class Worker:
             return True
         if max_messages is not None and self._done >= max_messages:
             return True
-        return self._target is not None and self._target.is_reached(self._ownership.claims)
+        return self._target is not None and self._due.is_idle and self._target.is_reached(self._ownership.claims)
 
     def _report(self, until: float | None) -> WorkerReport:
         is_caught_up = self._target is not None and self._target.was_reached

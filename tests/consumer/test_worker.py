@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from django.db import connections
+from django.utils import timezone
 
 from django_eventbus.consumer.membership import WorkerReport
 from django_eventbus.consumer.worker import Worker
@@ -156,6 +157,26 @@ def test_a_timeout_is_reported(stage: Stage) -> None:
     report = stage.run(timeout=0.5, until_caught_up=False)
 
     assert report.is_timed_out
+
+
+def test_until_caught_up_runs_retries_that_are_due_though_nothing_is_new(stage: Stage) -> None:
+    attempts: list[int] = []
+
+    def fails_once(event: Counted) -> None:
+        attempts.append(event.number)
+        if len(attempts) == 1:
+            raise ValueError
+
+    stage.config = config(CREATE_TOPICS=True, RETRY={"DELAYS": (0.3,), "JITTER": 0, "MAX_ATTEMPTS": 2})
+    stage.handles("flaky", fails_once)
+    stage.send(1)
+    first = stage.run()
+    eventually(lambda: RetryMessage.objects.filter(available_at__lte=timezone.now()).exists())
+
+    second = stage.run()
+
+    assert (first.retried, second.messages, second.handled) == (1, 0, 1)
+    assert second.is_caught_up
 
 
 def test_async_handlers_run_side_by_side_and_each_in_its_own_transaction(stage: Stage) -> None:

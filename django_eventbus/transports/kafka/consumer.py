@@ -185,6 +185,8 @@ class KafkaConsumer:
                 del self._seeks[place]
 
     def _on_assign(self, client: Client, positions: list[Position]) -> None:
+        if self._listener is None:
+            return  # closing: to ask the broker for offsets now would keep the member from leaving
         self._changes += 1
         self._assigned |= (places := _places(positions))
         # The client is told afterwards, with the offsets and pauses that the listener wants, and with exact offsets for
