@@ -17,6 +17,7 @@ from django_eventbus.consumer.membership import ConsumerFailed, WorkerReport
 from django_eventbus.delivery.groups import HandlerGroup
 from django_eventbus.exceptions import ConfigurationError
 from django_eventbus.management.children import KeepsCrashing, run_children, stop_when_orphaned
+from django_eventbus.management.collecting import collect_rarely
 from django_eventbus.management.commands.drain_outbox import seconds
 from django_eventbus.management.stopping import stop_on_signals
 from django_eventbus.management.topics import prepare_topics
@@ -28,6 +29,11 @@ class Command(BaseCommand):
     """Exit with 0 when done or stopped, 1 when it failed, 2 for wrong usage, 3 when --timeout was over first."""
 
     help = "Consume the topics of this project's handlers from the broker."
+
+    def run_from_argv(self, argv: list[str]) -> None:
+        """Run as the process's own command; `call_command` leaves its caller's collector alone."""
+        collect_rarely()
+        super().run_from_argv(argv)
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--bus", default=DEFAULT, help="The bus whose topics are meant (default: %(default)s).")
