@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
@@ -104,6 +105,14 @@ class RelaySession:
         for connection in (self._ear, self._work):
             if connection is not None:
                 connection.close()
+
+    def leave_to_parent(self) -> None:
+        """Close a forked child's copies of the sockets: the server would take them for a parent that lives."""
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        for connection in (self._ear, self._work):
+            if connection is not None and not connection.closed:
+                os.dup2(nowhere, connection.fileno())  # the number stays taken, should anybody still close it
+        os.close(nowhere)
 
     # The bracket of a step
 

@@ -64,6 +64,9 @@ class PlainSession:
         if not connections[self.using].in_atomic_block:
             connections[self.using].close()
 
+    def leave_to_parent(self) -> None:
+        """Do nothing: there is no lock."""
+
     # The outbox; no window: its ids commit in their order, and what is deleted is gone
 
     def read(self) -> list[OutgoingRow]:

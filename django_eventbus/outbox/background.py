@@ -36,6 +36,11 @@ class BackgroundRelay:
         if relay is not None:
             relay.wake()
 
+    def leave_to_parent(self) -> None:
+        """Let go, in a forked child, of the locks that the parent holds: they have to end with the parent alone."""
+        if self._relay is not None:
+            self._relay.leave_to_parent()
+
     def stop(self) -> None:
         """Let the handlers that run finish, then end the thread."""
         self._is_stopping.set()
@@ -82,6 +87,8 @@ class BackgroundRelays:
         """Begin anew in a forked child, which has its parent's connections but not its threads."""
         # Kept, not dropped: a finalised connection would say goodbye on the socket that the parent still uses.
         self._of_parents += self._by_bus.values()
+        for relay in self._by_bus.values():
+            relay.leave_to_parent()
         self._lock = threading.Lock()
         self._by_bus = {}
 

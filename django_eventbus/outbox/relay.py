@@ -41,6 +41,7 @@ class Session(settling.Session, Protocol):
     def wait_for_notice(self, *, timeout: float) -> bool: ...
     def is_empty(self) -> bool: ...
     def close(self) -> None: ...
+    def leave_to_parent(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +91,11 @@ class Relay:
     def wake(self) -> None:
         """Let an idle relay look at once; callable from every thread."""
         self._woken.set()
+
+    def leave_to_parent(self) -> None:
+        """Let go of what a forked child has inherited, without a word to the server."""
+        if self._session is not None:
+            self._session.leave_to_parent()
 
     def run(
         self, stop: threading.Event, *, until_empty: bool = False, timeout: float | None = None, once: bool = False

@@ -44,6 +44,12 @@ class SqliteSession(PlainSession):
         self._is_locked = False
         super().close()
 
+    def leave_to_parent(self) -> None:
+        """Close a forked child's copy of the lock, which else would outlive the parent; the parent's stays locked."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
     def _lock_name(self) -> bool:
         with _in_memory_lock:
             is_free = self._name not in _in_memory

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import threading
 import time
@@ -77,6 +78,24 @@ def in_a_forked_child() -> None:
         assert background_threads() != []
         sys.exit(0)
     assert os.waitpid(child, 0)[1] == 0
+
+
+def in_a_child_whose_parent_was_killed() -> None:
+    connections.close_all()
+    parent = os.fork()
+    if parent == 0:
+        ping(0)
+        wait_until(lambda: Effect.objects.count() == 2)
+        connections.close_all()
+        parent = os.getpid()
+        if os.fork() == 0:
+            wait_until(lambda: os.getppid() != parent)
+            ping(1)
+            wait_until(lambda: Effect.objects.count() == 4)
+            os._exit(0)
+        os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(parent, 0)
+    wait_until(lambda: Effect.objects.count() == 4)
 
 
 def during_migrate() -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -54,6 +55,15 @@ def test_forked_child_works_too(run: Run) -> None:
     found = run("in_a_forked_child")
 
     assert found["effects"] == [["answer", 0], ["answer", 1], ["note", 0], ["note", 1]]
+
+
+def test_forked_child_takes_over_at_once_where_its_parent_was_killed(run: Run) -> None:
+    began = time.monotonic()
+
+    found = run("in_a_child_whose_parent_was_killed")
+
+    assert found["effects"] == [["answer", 0], ["answer", 1], ["note", 0], ["note", 1]]
+    assert time.monotonic() - began < 20  # the locks of the dead are not held by what their children inherited
 
 
 def test_migrate_starts_no_handlers(run: Run) -> None:
