@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from django.apps import apps
 
 from django_eventbus.conf import BusConfig
+from django_eventbus.events.contract import EventContract
 from django_eventbus.events.envelope import Envelope
 from django_eventbus.events.naming import topic_of
 from django_eventbus.events.registry import events
@@ -101,7 +102,7 @@ def _form(name: str, handlers: list[Handler], config: BusConfig) -> HandlerGroup
     topics: set[str] = set()
     for handler in handlers:
         contracts = [events.contract_of(cls) for cls in handler.events]
-        topics.update(topic_of(contract, config) for contract in contracts)
+        topics.update(topic_of(contract, config) for contract in _taken_by(handler))
         for event_name in dict.fromkeys(contract.name for contract in contracts):
             by_event[event_name].append(handler)
     return HandlerGroup(
@@ -112,3 +113,11 @@ def _form(name: str, handlers: list[Handler], config: BusConfig) -> HandlerGroup
         _by_event={event_name: tuple(takers) for event_name, takers in by_event.items()},
         _by_name={known: handler for handler in handlers for known in handler.names},
     )
+
+
+def _taken_by(handler: Handler) -> Iterator[EventContract]:
+    """Find every version that a handler can get: a topic carries one, and what is on the older topics must be read."""
+    for cls in handler.events:
+        for contract in events.ancestry(events.contract_of(cls)):
+            if handler.takes_version(contract.name, contract.version):
+                yield contract

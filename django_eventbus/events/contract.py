@@ -18,7 +18,7 @@ from django_eventbus.exceptions import ContractError
 from .codec import Codec
 from .frozen import freeze
 from .keys import EventKey, KeyDeclaration, PartitionKey, require_fields
-from .naming import topic_problem
+from .naming import topic_problem, version_segment
 from .registry import events
 
 __all__ = ["AwareDatetime", "EventContract", "PartitionKey", "event", "external_event"]
@@ -114,7 +114,7 @@ def _declare(cls: type[T], name: str, options: ContractOptions, *, is_external: 
         cls=made,
         name=name,
         version=str(version),
-        version_segment=f"v{version}" if isinstance(version, int) else version,
+        version_segment=version_segment(version),
         is_external=is_external,
         entity=options.get("entity"),
         topic=options.get("topic"),

@@ -118,6 +118,11 @@ def topic_word(contract: EventContract, *, plural_by_default: bool = True) -> st
     return pluralize(word) if plural else word
 
 
+def version_segment(version: int | str) -> str:
+    """Return the last segment of a topic: v1 for 1, a text verbatim, none for ""."""
+    return f"v{version}" if isinstance(version, int) else version
+
+
 def topic_problem(topic: str) -> str | None:
     """Say why Kafka would refuse this topic name; None where it would not."""
     if len(topic) > MAX_TOPIC_LENGTH:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from django_eventbus.exceptions import ContractError, NotAnEvent, Undecodable, UndecodableReason
 
 from .codec import JSON, is_json
+from .naming import version_segment
 from .upcasting import Upcast, Upcasters, upcast, version_order
 
 if TYPE_CHECKING:
@@ -67,7 +69,7 @@ class EventRegistry:
         if version or "" in known:
             return version
         upcasters = self._upcasters.get(name)
-        possible = known.keys() | (upcasters.sources() if upcasters else set())
+        possible = known.keys() | (upcasters.sources().keys() if upcasters else set())
         return next(iter(possible)) if len(possible) == 1 else "1"
 
     def decode(
@@ -87,6 +89,21 @@ class EventRegistry:
         contract = self._by_class.get(into)
         return contract is not None and contract.name == name and self._path(version, contract) is not None
 
+    def ancestry(self, contract: EventContract) -> list[EventContract]:
+        """Return the contracts of all versions that can become an event of this one, itself included.
+
+        A version whose class is gone is told from this one: only the version differs, and with it the topic.
+        """
+        declared = self._by_name.get(contract.name, {})
+        upcasters = self._upcasters.get(contract.name)
+        found = {version: known for version, known in declared.items() if self._path(version, contract) is not None}
+        for version, written in (upcasters.sources() if upcasters else {}).items():
+            if version not in declared and self._path(version, contract) is not None:
+                found[version] = dataclasses.replace(
+                    contract, version=version, version_segment=version_segment(written)
+                )
+        return list(found.values())
+
     def add_upcaster(self, cls: type[Any], function: Upcast, *, from_version: int | str) -> None:
         """Add a step from an old version towards the class; raise ContractError where it cannot belong there."""
         contract, source = self.contract_of(cls), str(from_version)
@@ -97,7 +114,7 @@ class EventRegistry:
             )
         with self._lock:
             upcasters = self._upcasters.setdefault(contract.name, Upcasters())
-            holder = upcasters.add(function, from_version=source, target=contract.version)
+            holder = upcasters.add(function, from_version=from_version, target=contract.version)
             self._plans.clear()
         if holder is not function:
             raise ContractError(

@@ -31,20 +31,23 @@ class Upcasters:
 
     def __init__(self) -> None:
         self._steps: dict[str, dict[str, Upcast]] = defaultdict(dict)  # target version -> from version -> function
+        self._sources: dict[str, int | str] = {}  # every version that a step leaves, as it was written
 
-    def add(self, function: Upcast, *, from_version: str, target: str) -> Upcast:
+    def add(self, function: Upcast, *, from_version: int | str, target: str) -> Upcast:
         """Add the step that leaves `from_version` on the way to `target`; return the one that holds that place."""
-        return self._steps[target].setdefault(from_version, function)
+        self._sources.setdefault(str(from_version), from_version)
+        return self._steps[target].setdefault(str(from_version), function)
 
     def copy(self) -> Upcasters:
         """Return an independent copy."""
         made = Upcasters()
         made._steps.update({target: dict(steps) for target, steps in self._steps.items()})
+        made._sources.update(self._sources)
         return made
 
-    def sources(self) -> set[str]:
-        """Return every version that a step leaves."""
-        return {source for steps in self._steps.values() for source in steps}
+    def sources(self) -> dict[str, int | str]:
+        """Return every version that a step leaves, as text and as it was written."""
+        return dict(self._sources)
 
     def path(self, version: str, *, target: str) -> tuple[Upcast, ...] | None:
         """Return the functions that lead from one version to another, in order; None where no way leads there."""

@@ -250,6 +250,26 @@ def test_a_group_holds_all_handlers_of_its_apps_and_their_topics(monkeypatch: py
     assert groups["the-shop"].retired == {"shop.gone"}
 
 
+def test_a_group_reads_the_topics_of_all_versions_that_its_handlers_can_take() -> None:
+    upcaster(OrderPlacedTwo, from_version="0.9")(lambda data: data)
+    upcaster(OrderPlacedTwo, from_version=1)(lambda data: {**data, "total": 1, "currency": "EUR"})
+    handler(OrderPlacedTwo, name="desk.newest")(lambda event: None)
+
+    assert group().topics == tuple(f"dev.shop.public.orders.{version}" for version in ("0.9", "v1", "v2"))
+
+
+@pytest.mark.parametrize(
+    ("cls", "options", "version"), [(OrderPlaced, {}, "v1"), (OrderPlacedTwo, {"versions": (2,)}, "v2")]
+)
+def test_a_group_reads_no_topic_of_a_version_that_leads_nowhere_or_is_left_out(
+    cls: type[Any], options: dict[str, Any], version: str
+) -> None:
+    upcaster(OrderPlacedTwo, from_version=1)(lambda data: {**data, "total": 1, "currency": "EUR"})
+    declare(cls, **options)
+
+    assert group().topics == (f"dev.shop.public.orders.{version}",)
+
+
 def test_versions_from_the_wire_do_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     declare(OrderPlaced)
     monkeypatch.setattr("django_eventbus.delivery.groups.MOST_PLANS", 10)
