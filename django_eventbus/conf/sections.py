@@ -36,7 +36,9 @@ class Matches:
 
 DottedPath = Annotated[str, Matches(pattern=r"[^\W\d]\w*(\.[^\W\d]\w*)+", meaning="a dotted path to code")]
 ServiceName = Annotated[str, Matches(pattern=r"[a-z0-9]+(-[a-z0-9]+)*", meaning="lower-case words joined by '-'")]
-DomainName = Annotated[str, Matches(pattern=r"[A-Za-z][A-Za-z0-9]*", meaning="letters and digits, a letter first")]
+DomainName = Annotated[
+    str, Matches(pattern=r"[A-Za-z][A-Za-z0-9]*(-[A-Za-z0-9]+)*", meaning="letters, digits and '-', a letter first")
+]
 EnvironmentName = Annotated[str, Matches(pattern=r"[A-Za-z0-9][A-Za-z0-9_-]*", meaning="letters, digits, '-' and '_'")]
 WakeWith = Literal["notify", "thread", "poll", "celery"]
 ContentMode = Literal["binary", "structured"]

@@ -18,7 +18,7 @@ KAFKA = {"TRANSPORT": "kafka", "OPTIONS": {"bootstrap.servers": "kafka:9092"}}
 REFUSED: dict[tuple[str, str], tuple[Any, str]] = {
     ("", "TRANSPORT"): ("kafk", "'kafk', but must be a dotted path to code"),
     ("", "SERVICE"): ("My Shop", "'My Shop', but must be lower-case words joined by '-'"),
-    ("", "DOMAIN"): ("e-commerce", "'e-commerce', but must be letters and digits, a letter first or None"),
+    ("", "DOMAIN"): ("e commerce", "'e commerce', but must be letters, digits and '-', a letter first or None"),
     ("", "ENVIRONMENT"): ("a.b", "'a.b', but must be letters, digits, '-' and '_'"),
     ("", "SOURCE"): ("", "'', but must be a text that is not empty"),
     ("", "GROUP"): (7, "7, but must be a text that is not empty"),
