@@ -27,12 +27,6 @@ def broken_rules(config: BusConfig, raw: Mapping[str, Any]) -> Iterator[Problem]
         )
     if config.middleware:
         yield _problem(f"{path}['MIDDLEWARE']", "is not empty, but this version runs no middleware.", "Remove it.")
-    if config.outbox.fencing is not None:
-        yield _problem(
-            f"{path}['OUTBOX']['FENCING']",
-            f"is {config.outbox.fencing!r}, but this version fences no relay at the broker.",
-            "Remove it: a relay that was replaced can only repeat what was sent.",
-        )
     if config.transport == KAFKA_TRANSPORT:
         yield from _kafka(config, raw, path)
 

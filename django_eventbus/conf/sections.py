@@ -45,7 +45,6 @@ ContentMode = Literal["binary", "structured"]
 AfterDeadLetter = Literal["continue", "hold_key"]
 UnknownEvent = Literal["skip", "dead_letter"]
 GroupProtocol = Literal["classic", "consumer"]
-Fencing = Literal["transactions"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +60,6 @@ class OutboxConfig:
     grace: timedelta = timedelta(seconds=30)  # a relay whose step takes longer is evicted by its standby
     send_deadline: timedelta = timedelta(seconds=10)  # longest wait for the broker in one step; shorter than GRACE
     on_dead_letter: AfterDeadLetter = "continue"  # what later events of a key do when one of them can never be sent
-    fencing: Fencing | None = None  # "transactions": the broker itself refuses a relay that was replaced
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,7 +29,7 @@ from django_eventbus.conf.sections import BusConfig
 
 PACKAGE = Path(django_eventbus.__file__).parent
 COMPUTED = {"SERVICE": "computed", "SOURCE": "computed", "GROUP": "computed", "CREATE_TOPICS": "`DEBUG`"}
-LATER = {"MIDDLEWARE", "FENCING"}  # fields that only keep a place
+LATER = {"MIDDLEWARE"}  # fields that only keep a place
 OUTSIDE_PARENTHESES = re.compile(r": (?![^(]*\))")
 
 

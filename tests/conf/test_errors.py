@@ -45,7 +45,6 @@ REFUSED: dict[tuple[str, str], tuple[Any, str]] = {
         "hold",
         "'hold', but must be one of 'continue', 'hold_key'. Did you mean 'hold_key'?",
     ),
-    ("OUTBOX", "FENCING"): ("transaction", "one of 'transactions' or None. Did you mean 'transactions'?"),
     ("CONSUMER", "CONCURRENCY"): (-1, "-1, but must be a whole number from 1 to 1000"),
     ("CONSUMER", "BATCH_SIZE"): (65, "65, but must be a whole number from 1 to 64"),
     ("CONSUMER", "MAX_IN_FLIGHT"): (49, "is 49, less than one batch (50)"),
@@ -241,8 +240,3 @@ def test_configs_cannot_be_changed() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         config.outbox.batch_size = 5  # type: ignore[misc]
     assert config.outbox == OutboxConfig()
-
-
-def test_a_fence_that_is_not_built_yet_is_refused_instead_of_ignored() -> None:
-    with pytest.raises(ConfigurationError, match=r"\['OUTBOX'\]\['FENCING'\] is 'transactions', but this version"):
-        load({"default": {"OUTBOX": {"FENCING": "transactions"}}})

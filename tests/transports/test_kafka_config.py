@@ -110,7 +110,7 @@ def test_sound_settings_have_no_problems() -> None:
         ({"producer_options": {"enable.gapless.guarantee": False}}, ["['enable.gapless.guarantee']"]),
         ({"consumer_options": {"enable.auto.commit": False}}, ["['CONSUMER_OPTIONS']['enable.auto.commit']"]),
         ({"consumer_options": {"group.instance.id": "x"}}, ["['group.instance.id']", "STATIC_MEMBERSHIP"]),
-        ({"producer_options": {"transactional.id": "x"}}, ["['transactional.id']", "FENCING"]),
+        ({"producer_options": {"transactional.id": "x"}}, ["['transactional.id']", "without transactions"]),
         ({"producer_options": {"delivery.timeout.ms": 60_000}}, ["message.timeout.ms", "0:01:00", "GRACE"]),
         ({"producer_options": {"message.timeout.ms": 5000}}, ["message.timeout.ms", "SEND_DEADLINE"]),
         ({"producer_options": {"message.timeout.ms": "soon"}}, ["message.timeout.ms", "'soon'", "milliseconds"]),

@@ -51,7 +51,7 @@ _OURS = {  # set per client; why nobody else may set it
     "group.instance.id": "one id for all processes would fence them; set CONSUMER['STATIC_MEMBERSHIP']",
     "group.protocol": "set CONSUMER['GROUP_PROTOCOL']",
     "enable.partition.eof": "the consumer sets it where it needs it",
-    "transactional.id": "set OUTBOX['FENCING']",
+    "transactional.id": "the relay sends without transactions; a relay that was replaced can only repeat what was sent",
     "delivery.report.only.error": "the relay deletes a row by its delivery report",
     "on_delivery": "the relay deletes a row by its delivery report",
     "dr_cb": "the relay deletes a row by its delivery report",
