@@ -49,10 +49,6 @@ class TransportUnavailable(EventBusError):
     """The broker cannot be reached or refuses this client; nothing is lost, try again later."""
 
 
-class TopicMissing(EventBusError):
-    """A topic does not exist on the broker and may not be created by this process."""
-
-
 class UndecodableReason(StrEnum):
     """Why a record could not be understood; stored with its dead letter."""
 

@@ -12,9 +12,9 @@ RETRY_INTERVAL = 2.0
 
 
 def prepare_topics(bus: Bus, topics: Collection[str], *, stop: threading.Event, warn: Callable[[str], None]) -> None:
-    """Create missing topics where CREATE_TOPICS says so, else warn of each.
+    """Create missing topics where CREATE_TOPICS says so, else tell how each of them is created.
 
-    A broker that does not answer yet is asked again in the background: a command starts without it.
+    A missing topic ends no command: its events wait, as the only ones, and flow once it is there. A broker that does not answer yet is asked again in the background: a command starts without it.
     """
     try:
         _prepare(bus, topics, warn)
@@ -40,6 +40,7 @@ def _prepare(bus: Bus, topics: Collection[str], warn: Callable[[str], None]) -> 
         return
     for topic in sorted(missing):
         warn(
-            f"Topic {topic!r} does not exist on the broker of bus {bus.config.alias!r}. Create it with your broker's "
-            f"tools, or set EVENTBUS[{bus.config.alias!r}]['CREATE_TOPICS'] = True and start this command again."
+            f"Topic {topic!r} does not exist on the broker of bus {bus.config.alias!r}: its events wait. Create it, as "
+            f"with kafka-topics.sh --bootstrap-server HOST:PORT --create --topic {topic}; or set "
+            f"EVENTBUS[{bus.config.alias!r}]['CREATE_TOPICS'] = True and start this command again."
         )
