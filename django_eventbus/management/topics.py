@@ -14,7 +14,8 @@ RETRY_INTERVAL = 2.0
 def prepare_topics(bus: Bus, topics: Collection[str], *, stop: threading.Event, warn: Callable[[str], None]) -> None:
     """Create missing topics where CREATE_TOPICS says so, else tell how each of them is created.
 
-    A missing topic ends no command: its events wait, as the only ones, and flow once it is there. A broker that does not answer yet is asked again in the background: a command starts without it.
+    A missing topic ends no command: its events wait, as the only ones, and flow once it is there. A broker that does
+    not answer yet is asked again in the background: a command starts without it.
     """
     try:
         _prepare(bus, topics, warn)
