@@ -125,7 +125,8 @@ class Ownership:
         """Take what is due; waits at most once for a predecessor, so that its caller can poll in between."""
         taken: list[Claim] = []
         now = self._clock()
-        for place in sorted(place for place, at in self._wanted.items() if at <= now):
+        # Who has waited longest comes first: one frozen predecessor must not keep this worker from all other places.
+        for _, place in sorted((at, place) for place, at in self._wanted.items() if at <= now):
             try:
                 claim = self._take(place)
             except HandlersMissing as exc:
@@ -222,9 +223,18 @@ class Ownership:
             return
         for alias in self.aliases:
             rows = PartitionEpoch.objects.using(alias)
-            with transaction.atomic(using=alias):
-                row = rows.place(self._group.name, topic=place.topic, number=place.number)
-                evicted = rows.evict(row)
+            try:
+                with transaction.atomic(using=alias):
+                    row = rows.place(self._group.name, topic=place.topic, number=place.number)
+                    evicted = rows.evict(row)
+            except DatabaseError as exc:
+                # Another role's session, mostly: this partition waits for it, and the others of this worker go on.
+                logger.error(
+                    "frozen owner not evicted place=%s/%s error=%s; run all workers under one database role",
+                    *(*place, str(exc)[:200]),
+                )
+                self.close_broken()
+                continue
             if evicted:
                 logger.warning("evicted %s sessions of a frozen owner place=%s/%s", evicted, *place)
 

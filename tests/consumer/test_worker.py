@@ -7,8 +7,9 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import psycopg
 import pytest
-from django.db import connections
+from django.db import connection, connections
 from django.utils import timezone
 
 from django_eventbus.consumer.membership import WorkerReport
@@ -16,6 +17,7 @@ from django_eventbus.consumer.worker import Worker
 from django_eventbus.delivery.registry import groups_of
 from django_eventbus.events.envelope import join_headers
 from django_eventbus.models import PartitionEpoch, RetryMessage
+from django_eventbus.models.partition import LOCK
 from django_eventbus.transports.memory import MemoryTransport
 from tests.consumer.scene import TOPIC, Counted, Scene, config, counted, noted
 
@@ -291,3 +293,43 @@ def test_io_handlers_of_different_keys_run_side_by_side(stage: Stage) -> None:
     stage.run()
 
     assert max(most) == 4
+
+
+@pytest.fixture
+def frozen_owner(stage: Stage) -> Iterator[psycopg.Connection[Any]]:
+    """A session that works on partition 0 for ever; everybody else comes under a role that may not end it."""
+    row = PartitionEpoch.objects.create(group=stage.config.group, topic=TOPIC, number=0)
+    settings, role = connection.settings_dict, "may_end_nobody"
+    with connection.cursor() as cursor:
+        cursor.execute(f"DROP ROLE IF EXISTS {role}")
+        cursor.execute(f"CREATE ROLE {role} LOGIN")
+        cursor.execute(f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {role}")
+        cursor.execute(f"GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO {role}")
+    own = {"host": settings["HOST"], "port": settings["PORT"], "user": settings["USER"], "dbname": settings["NAME"]}
+    user, settings["USER"] = settings["USER"], role
+    connection.close()
+    with psycopg.connect(**own) as owner:
+        lock = LOCK.replace("pg_advisory_xact_lock", "pg_advisory_xact_lock_shared")
+        owner.execute(f"SELECT {lock}", [row.id])
+        yield owner
+    settings["USER"] = user
+    connection.close()
+    with connection.cursor() as cursor:
+        cursor.execute(f"DROP OWNED BY {role}")
+        cursor.execute(f"DROP ROLE {role}")
+
+
+def test_an_owner_that_may_not_be_evicted_holds_up_its_own_partition_only(
+    stage: Stage, frozen_owner: psycopg.Connection[Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    stage.handles("first")
+    stage.start()
+    eventually(lambda: "frozen owner not evicted" in caplog.text)
+    for n in range(40):
+        stage.send(n, f"k{n}")
+    eventually(lambda: 0 < len(noted("first")) < 40)
+
+    frozen_owner.rollback()
+
+    eventually(lambda: sorted(noted("first")) == list(range(40)))
+    assert "one database role" in caplog.text
