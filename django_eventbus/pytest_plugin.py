@@ -1,7 +1,7 @@
 """What does pytest offer in every project that has django_eventbus installed?
 
 Loaded with pytest itself, so before any settings: Django is imported inside the fixtures only. None of them opens a
-database; a test that publishes says so as usual, by `db`, `transactional_db`, the `django_db` mark or Django's TestCase.
+database; a test that publishes says so as usual, by `db`, `transactional_db`, the `django_db` mark or a TestCase.
 """
 
 from __future__ import annotations
