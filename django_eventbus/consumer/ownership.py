@@ -97,6 +97,8 @@ class Ownership:
         self._config = config
         self._owner = owner
         self._clock = clock
+        timeouts = [handler.timeout for handler in group.handlers if handler.timeout is not None]
+        self._grace = max([config.consumer.grace, *timeouts]).total_seconds()  # a predecessor may be in its handler
         self._wanted: dict[TopicPartition, float] = {}  # assigned, not taken -> when to try next
         self._since: dict[TopicPartition, float] = {}  # first try: after GRACE the predecessor is evicted
 
@@ -219,7 +221,7 @@ class Ownership:
             )
 
     def _evict_when_due(self, place: TopicPartition) -> None:
-        if self._clock() - self._since[place] < self._config.consumer.grace.total_seconds():
+        if self._clock() - self._since[place] < self._grace:
             return
         for alias in self.aliases:
             rows = PartitionEpoch.objects.using(alias)
