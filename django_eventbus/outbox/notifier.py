@@ -20,7 +20,7 @@ STOP_TIMEOUT = timedelta(seconds=2)
 class Bell(Protocol):
     """Reach the relays of one bus; used by one thread, opens what it needs on the first ring."""
 
-    window: timedelta  # how long commits are gathered before a ring
+    window: timedelta  # shortest time between two rings: the first commit rings at once, the next ones share a ring
     errors: tuple[type[Exception], ...]  # what `ring` raises when nobody can be reached
 
     def ring(self) -> None: ...
@@ -28,8 +28,9 @@ class Bell(Protocol):
 
 
 class Notifier:
-    """Ring one bell for whoever asks, once per window; has no thread while nobody asks.
+    """Ring one bell for whoever asks: at once, and then once per window; has no thread while nobody asks.
 
+    Every request is followed by a ring that began after it, so no commit is left to polling while the bell works.
     `_lock` protects `_thread`, and that `_is_asked` is never set without one.
     """
 
@@ -86,9 +87,9 @@ class Notifier:
                 if not self._is_asked.is_set():
                     self._thread = None
                     return
-            self._is_stopping.wait(bell.window.total_seconds())
             self._is_asked.clear()
             self._ring(bell)
+            self._is_stopping.wait(bell.window.total_seconds())
             if self._is_stopping.is_set() and not self._is_asked.is_set():
                 return
 

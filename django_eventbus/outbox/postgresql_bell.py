@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class PostgresqlBell:
     """Send NOTIFY on a connection of its own: inside a business transaction it would serialise all commits."""
 
-    window = timedelta(0)
+    window = timedelta(milliseconds=2)
 
     def __init__(self, bus: str, *, using: str) -> None:
         self._bus = bus

@@ -8,8 +8,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import timedelta
-from functools import cache
 from typing import Literal
 
 from django.db import connections
@@ -17,14 +15,11 @@ from django.db import connections
 from django_eventbus.conf import LOCAL_TRANSPORT, BusConfig
 
 from .background import background_relays
-from .host_clock import HostClock
 from .notifier import notifiers
 from .postgresql_bell import PostgresqlBell
 
 Way = Literal["notify", "thread", "celery", "poll"]
 Waker = Callable[[BusConfig, str], None]
-
-GAP = timedelta(milliseconds=2)  # shortest time between two NOTIFYs of one machine
 
 
 def wake(config: BusConfig, using: str) -> None:
@@ -81,16 +76,7 @@ def waking_in_tests() -> Iterator[None]:
 
 def _notify(config: BusConfig, using: str) -> None:
     alias = config.outbox.listen_database or using
-    # A relay that was just woken looks again as soon as it has sent what it found, and 20 ms after that: a second
-    # NOTIFY would only cost the server's commits, which wait for each other's.
-    if _clock_of(config.alias, alias).try_mark():
-        notifiers.of(f"notify-{config.alias}-{alias}", lambda: PostgresqlBell(config.alias, using=alias)).request()
-
-
-@cache
-def _clock_of(bus: str, alias: str) -> HostClock:
-    place = connections[alias].settings_dict
-    return HostClock(f"{place['HOST']} {place['PORT']} {place['NAME']} {bus}", gap=GAP)
+    notifiers.of(f"notify-{config.alias}-{alias}", lambda: PostgresqlBell(config.alias, using=alias)).request()
 
 
 def _is_allowed() -> bool:

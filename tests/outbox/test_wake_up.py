@@ -12,9 +12,8 @@ from django.db import connections, transaction
 
 from django_eventbus import publish
 from django_eventbus.models import ControlFlag
-from django_eventbus.outbox import wakeup
-from django_eventbus.outbox.host_clock import HostClock
 from django_eventbus.outbox.notifier import Notifier, notifiers
+from django_eventbus.outbox.postgresql_bell import PostgresqlBell
 from django_eventbus.outbox.wakeup import waking_in_tests
 from tests.outbox.published_events import OrderShipped
 
@@ -51,7 +50,6 @@ class Listener:
 @pytest.fixture
 def listener(transactional_db: None, settings: Any) -> Iterator[Listener]:
     settings.EVENTBUS = NOTIFY
-    wakeup._clock_of.cache_clear()
     ControlFlag.objects.ensure_buses(["default"])
     listener = Listener()
     with waking_in_tests():
@@ -93,7 +91,7 @@ class TestNotify:
         began = time.monotonic()
         for _ in range(100):
             commit_event()
-        most = (time.monotonic() - began) / wakeup.GAP.total_seconds() + 2
+        most = (time.monotonic() - began) / PostgresqlBell.window.total_seconds() + 2
 
         assert 1 <= listener.heard(timeout=0.5, limit=1000) <= min(100, most)
 
@@ -101,7 +99,6 @@ class TestNotify:
         for _ in range(3):
             commit_event()
             assert listener.heard() == 1
-            time.sleep(2 * wakeup.GAP.total_seconds())  # only later commits may ring again
 
         assert len(listener.sessions_of_notifiers()) == 1
         notifiers.stop()
@@ -130,7 +127,6 @@ class TestNotify:
             # The child's copies of its parent's connections are not its to close.
             for wrapper in connections.all():
                 wrapper.connection = None
-            time.sleep(2 * wakeup.GAP.total_seconds())
             code = 1
             try:
                 commit_event()
@@ -152,7 +148,6 @@ class TestNotify:
         commit_event()
         monkeypatch.setitem(settings_dict, "PORT", "1")
         notifiers.stop()
-        wakeup._clock_of.cache_clear()
 
         commit_event()
         wait_until(lambda: "wake-up failed" in caplog.text)
@@ -229,6 +224,21 @@ class TestNotifier:
 
         assert 1 <= bell.rings <= 5
 
+    def test_first_request_rings_at_once_and_one_in_its_window_rings_at_the_end_of_it(self) -> None:
+        bell = CountingBell(window=0.5)
+        notifier = Notifier(lambda: bell, name="test")
+        began = time.monotonic()
+
+        notifier.request()
+        wait_until(lambda: bell.rings == 1)
+        first_after = time.monotonic() - began
+        notifier.request()
+        wait_until(lambda: bell.rings == 2)
+
+        assert first_after < 0.4
+        assert time.monotonic() - began >= 0.5
+        notifier.stop()
+
     def test_waiting_request_is_served_at_stop(self) -> None:
         bell = CountingBell(window=60)
         notifier = Notifier(lambda: bell, name="test")
@@ -259,40 +269,6 @@ class TestNotifier:
 
         wait_until(lambda: notifier_threads("test") == [])
         assert bell.is_closed
-
-
-class TestHostClock:
-    @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-    def test_gap_holds_across_processes(self, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-        clock = HostClock("one", gap=timedelta(seconds=30))
-        child = os.fork()
-        if child == 0:
-            os._exit(0 if HostClock("one", gap=timedelta(seconds=30)).try_mark() else 1)
-        assert os.waitpid(child, 0)[1] == 0
-
-        assert not clock.try_mark()
-        assert HostClock("other", gap=timedelta(seconds=30)).try_mark()
-
-    def test_gap_passes(self) -> None:
-        clock = HostClock("passing", gap=timedelta(0))
-
-        assert [clock.try_mark(), clock.try_mark()] == [True, True]
-
-    def test_moment_from_before_a_reboot_is_ignored(self, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-        clock = HostClock("one", gap=timedelta(seconds=30))
-        clock.try_mark()
-        later = time.monotonic_ns() - int(1e12)
-        monkeypatch.setattr("django_eventbus.outbox.host_clock.time.monotonic_ns", lambda: later)
-
-        assert clock.try_mark()
-
-    def test_without_a_file_the_gap_holds_in_this_process(self, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "missing"))
-        clock = HostClock("alone", gap=timedelta(seconds=30))
-
-        assert [clock.try_mark(), clock.try_mark()] == [True, False]
 
 
 def notifier_threads(name: str = "") -> list[str]:
