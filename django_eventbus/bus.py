@@ -20,7 +20,7 @@ from .consumer.local import LocalDeliverer
 from .consumer.membership import WorkerReport
 from .consumer.worker import Worker
 from .delivery.groups import HandlerGroup
-from .delivery.registry import groups_of
+from .delivery.registry import groups_of, handlers
 from .exceptions import ConfigurationError
 from .outbox import publisher
 from .outbox.background import background_relays
@@ -136,9 +136,15 @@ class Buses:
         """Return the buses in the order of the setting."""
         return tuple(self._loaded().values())
 
-    def databases(self) -> tuple[str, ...]:
-        """Return the aliases that hold an outbox, without repetition."""
-        return tuple(dict.fromkeys(bus.config.database for bus in self.values()))
+    def databases(self, *names: str) -> tuple[str, ...]:
+        """Return the database aliases of these buses (of all, without names), and those that handlers name.
+
+        Inbox, retries and dead letters of a handler lie where its transactions do: whoever shows or purges tables looks
+        at all of them.
+        """
+        named = [self[name].config.database for name in names or self]
+        named += [handler.using for handler in handlers.all() if handler.using is not None]
+        return tuple(dict.fromkeys(named))
 
     def clear(self) -> None:
         """Forget everything: the settings changed, or this is a forked child, which can't use its parent's clients."""

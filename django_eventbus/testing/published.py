@@ -11,7 +11,6 @@ from django.db import connections, transaction
 from django.test.testcases import DatabaseOperationForbidden  # type: ignore[attr-defined]
 
 from django_eventbus.bus import Bus, buses
-from django_eventbus.delivery.registry import handlers
 from django_eventbus.events.cloudevents import from_record
 from django_eventbus.events.envelope import Envelope
 from django_eventbus.events.registry import events
@@ -77,9 +76,7 @@ def reachable_buses(alias: str | None = None) -> list[Bus]:
 
 def reachable_aliases() -> list[str]:
     """Return the databases of buses and handlers that the running test case may use."""
-    named = [bus.config.database for bus in buses.values()]
-    named += [handler.using for handler in handlers.all() if handler.using is not None]
-    return [alias for alias in dict.fromkeys(named) if _is_reachable(alias)]
+    return [alias for alias in buses.databases() if _is_reachable(alias)]
 
 
 def _is_reachable(alias: str) -> bool:

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from django_eventbus.bus import Bus, buses
+from django_eventbus.delivery.handler import Handler
+from django_eventbus.delivery.registry import handlers
 from django_eventbus.exceptions import ConfigurationError
 
 
@@ -19,6 +21,16 @@ def test_buses_stand_in_the_order_of_the_setting(settings: Any) -> None:
     assert len(buses) == 3
     assert [bus.config.alias for bus in buses.values()] == ["default", "second", "third"]
     assert buses.databases() == ("default", "other")
+
+
+def test_databases_of_handlers_belong_to_every_bus(settings: Any) -> None:
+    settings.EVENTBUS = {"default": {}, "second": {"DATABASE": "other"}}
+
+    with handlers.isolated():
+        handlers.register(Handler(name="shop.far", function=print, events=(), app_label=None, using="far"))
+
+        assert buses.databases() == ("default", "other", "far")
+        assert buses.databases("second") == ("other", "far")
 
 
 def test_unknown_bus_is_named_with_the_known_ones(settings: Any) -> None:

@@ -14,7 +14,6 @@ from django.utils import timezone
 
 from django_eventbus.bus import buses
 from django_eventbus.conf import BusConfig
-from django_eventbus.delivery.registry import handlers
 from django_eventbus.exceptions import ConfigurationError
 from django_eventbus.management.stopping import stop_on_signals
 from django_eventbus.models import ControlFlag
@@ -84,20 +83,13 @@ def plan(configs: Sequence[BusConfig], *, now: datetime, is_dry_run: bool) -> li
     purges: list[Purge] = []
     # The inbox does not tell buses apart: what one of them still has to know stays.
     handled_before = now - max(bus.config.inbox.retention for bus in buses.values())
-    for alias in databases_of(configs):
+    for alias in buses.databases(*(config.alias for config in configs)):
         chunks = purge_inbox(alias, before=handled_before, is_dry_run=is_dry_run)
         purges.append(Purge(database=alias, table="eventbus_inbox", bus="", before=handled_before, chunks=chunks))
     for config in configs:
         purges += _sent(config, now, is_dry_run=is_dry_run)
         purges += _closed(config, now, is_dry_run=is_dry_run)
     return purges
-
-
-def databases_of(configs: Sequence[BusConfig]) -> list[str]:
-    """Return the aliases of buses and of handlers, without repetition."""
-    named = [config.database for config in configs]
-    named += [handler.using for handler in handlers.all() if handler.using is not None]
-    return list(dict.fromkeys(named))
 
 
 def _sent(config: BusConfig, now: datetime, *, is_dry_run: bool) -> Iterator[Purge]:
@@ -113,6 +105,6 @@ def _closed(config: BusConfig, now: datetime, *, is_dry_run: bool) -> Iterator[P
     if config.dead_letter.retention is None:
         return  # kept for ever
     before = now - config.dead_letter.retention
-    for alias in databases_of([config]):
+    for alias in buses.databases(config.alias):
         chunks = purge_dead_letters(alias, bus=config.alias, before=before, is_dry_run=is_dry_run)
         yield Purge(database=alias, table="eventbus_dead_letter", bus=config.alias, before=before, chunks=chunks)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from argparse import ArgumentParser
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
@@ -13,7 +13,6 @@ from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
 from django_eventbus.bus import buses
-from django_eventbus.delivery.registry import handlers
 from django_eventbus.exceptions import ConfigurationError
 from django_eventbus.models.depths import CAP, Depth, Depths, Part, measure
 
@@ -37,13 +36,11 @@ class Command(BaseCommand):
             for line in lines(depths, now=now):
                 self.stdout.write(line)
 
-    def _databases(self, alias: str | None) -> list[str]:
+    def _databases(self, alias: str | None) -> Sequence[str]:
         try:
-            named = list(buses.databases()) if alias is None else [buses[alias].config.database]
+            return buses.databases() if alias is None else buses.databases(alias)
         except ConfigurationError as exc:
             raise CommandError(str(exc), returncode=2) from exc
-        named += [handler.using for handler in handlers.all() if handler.using is not None]
-        return list(dict.fromkeys(named))
 
 
 def lines(depths: Depths, *, now: datetime) -> Iterator[str]:

@@ -6,6 +6,7 @@ import getpass
 import json
 import re
 from argparse import ArgumentParser, ArgumentTypeError
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -15,7 +16,6 @@ from django.utils import timezone
 from django.utils.dateparse import parse_date, parse_datetime
 
 from django_eventbus.bus import DEFAULT, buses
-from django_eventbus.delivery.registry import handlers
 from django_eventbus.delivery.replay import replay
 from django_eventbus.exceptions import ConfigurationError
 from django_eventbus.models import DeadLetter
@@ -59,14 +59,13 @@ class Command(BaseCommand):
             exception=options["exception"],
             since=options["since"],
         )
-        # Dead letters lie where their handlers' transactions do.
-        aliases = dict.fromkeys([config.database, *(h.using for h in handlers.all() if h.using is not None)])
+        aliases = buses.databases(config.alias)
         if options["dry_run"]:
             self._count(aliases, chosen, options)
         else:
             self._replay(aliases, chosen, options)
 
-    def _count(self, aliases: dict[str, None], chosen: Selection, options: dict[str, Any]) -> None:
+    def _count(self, aliases: Sequence[str], chosen: Selection, options: dict[str, Any]) -> None:
         left, causes = options["limit"], []
         for alias in aliases:
             ids = DeadLetter.objects.using(alias).dead(chosen).values_list("id", flat=True)[:left]
@@ -86,7 +85,7 @@ class Command(BaseCommand):
             self.stdout.write(f"{count:8} {handler or '(no handler)'}  {exception or '(no exception)'}")
         self.stdout.write(f"{total:8} would be replayed")
 
-    def _replay(self, aliases: dict[str, None], chosen: Selection, options: dict[str, Any]) -> None:
+    def _replay(self, aliases: Sequence[str], chosen: Selection, options: dict[str, Any]) -> None:
         command, actor = uuid4(), f"command line: {os_user()}"
         done = 0
         refused: dict[int, str] = {}
