@@ -15,7 +15,7 @@ from django_eventbus.events.registry import events
 from django_eventbus.exceptions import ContractError, NotAnEvent
 
 T = TypeVar("T")
-NAME = "shop.orders.order-placed"
+NAME = "paper.orders.order-placed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ from django_eventbus.events.registry import events
 from tests.events.conftest import Bus
 from tests.shop.models import Order
 
-NAME = "shop.orders.order-placed"
+NAME = "paper.orders.order-placed"
 
 
 class Unknown:

@@ -9,7 +9,7 @@ from django_eventbus.events.contract import event
 from django_eventbus.events.registry import events, upcaster
 from django_eventbus.exceptions import ContractError, NotAnEvent, Undecodable, UndecodableReason
 
-NAME = "shop.orders.order-placed"
+NAME = "paper.orders.order-placed"
 
 
 def declare(version: int | str, *, name: str = NAME) -> type[Any]:
