@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-_WORD_START = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+WORD_START = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _NOT_NAME = re.compile(r"[^a-z0-9]+")
 
 
@@ -23,4 +23,9 @@ def source_name(*, domain: str | None, service: str) -> str:
     """Build the CloudEvents source of a service: (`ECommerce`, `orders`) -> `/e_commerce/orders`."""
     if domain is None:
         return f"/{service}"
-    return f"/{_WORD_START.sub('_', domain).lower()}/{service}"
+    return f"/{to_snake(domain)}/{service}"
+
+
+def to_snake(name: str) -> str:
+    """Write a name in snake_case; acronyms stay together, dots are no boundaries."""
+    return re.sub(r"[-_\s]+", "_", WORD_START.sub("_", name)).lower()

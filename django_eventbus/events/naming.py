@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 from django.utils.module_loading import import_string
 
 from django_eventbus.conf import short_environment
+from django_eventbus.conf.identity import WORD_START
 from django_eventbus.exceptions import ConfigurationError, ContractError
 
 from .plurals import pluralize
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 MAX_TOPIC_LENGTH = 249  # Kafka's limit
 _LEGAL_TOPIC = re.compile(r"[a-zA-Z0-9._-]+")
-_WORD_START = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _ABSOLUTE = "/"
 _topics: dict[tuple[EventContract, str, str | None, str, str], str] = {}
 
@@ -141,13 +141,8 @@ def colliding_topics(topics: Iterable[str]) -> list[tuple[str, ...]]:
 
 
 def to_kebab(name: str) -> str:
-    """Write a name in kebab-case; acronyms stay together, dots are no boundaries."""
-    return re.sub(r"[-_\s]+", "-", _WORD_START.sub("-", name)).lower()
-
-
-def to_snake(name: str) -> str:
-    """Write a name in snake_case, by the same boundaries as `to_kebab`."""
-    return re.sub(r"[-_\s]+", "_", _WORD_START.sub("_", name)).lower()
+    """Write a name in kebab-case, by the same boundaries as `to_snake`."""
+    return re.sub(r"[-_\s]+", "-", WORD_START.sub("-", name)).lower()
 
 
 def _join(*segments: str) -> str:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from django_eventbus.events.cloudevents import from_record
-from django_eventbus.events.envelope import Envelope, OutgoingRow, split_headers
+from django_eventbus.events.envelope import Envelope, OutgoingRow
 from django_eventbus.exceptions import Undecodable
 from django_eventbus.models.dead_letter import pack_headers
 from django_eventbus.models.relay_dead import DeadRow
-from django_eventbus.transports.base import Record
+from django_eventbus.transports.local import record_of
 
 
 def envelope_of(row: OutgoingRow) -> Envelope | None:
     """Read an outbox row as the record that it would have become; None where somebody wrote it by hand."""
     try:
-        return from_record(_record(row))
+        return from_record(record_of(row))
     except (Undecodable, ValueError):
         return None
 
@@ -21,7 +21,7 @@ def envelope_of(row: OutgoingRow) -> Envelope | None:
 def describe(row: OutgoingRow, *, envelope: Envelope | None) -> DeadRow:
     """Collect what the dead letter's columns say beyond those of the outbox."""
     try:
-        headers = pack_headers(_record(row).headers)
+        headers = pack_headers(record_of(row).headers)
     except ValueError:
         headers = pack_headers([("unreadable", row[3].encode())])
     if envelope is None:
@@ -34,9 +34,3 @@ def describe(row: OutgoingRow, *, envelope: Envelope | None) -> DeadRow:
         envelope.correlation_id or "",
         envelope.tenant_id or "",
     )
-
-
-def _record(row: OutgoingRow) -> Record:
-    id_, topic, key, headers, payload = row
-    pairs = [(name, value.encode()) for name, value in split_headers(headers)]
-    return Record(topic=topic, partition=0, offset=id_, key=key, value=payload, headers=pairs, timestamp=None)

@@ -89,7 +89,7 @@ def test_an_environment_is_shortened(name: str, short: str) -> None:
         ("APIName", "x", "/api_name/x"),
         ("IOController", "x", "/io_controller/x"),
         ("shop", "orders", "/shop/orders"),
-        ("test-domain", "orders", "/test-domain/orders"),
+        ("test-domain", "orders", "/test_domain/orders"),
         (None, "orders", "/orders"),
     ],
 )

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from django_eventbus.conf.identity import to_snake
 from django_eventbus.events.contract import EventContract, event
-from django_eventbus.events.naming import colliding_topics, to_kebab, to_snake, topic_of, topic_problem
+from django_eventbus.events.naming import colliding_topics, to_kebab, topic_of, topic_problem
 from django_eventbus.events.registry import events
 from django_eventbus.exceptions import ConfigurationError, ContractError
 from tests.events.conftest import Bus
