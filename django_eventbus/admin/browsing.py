@@ -105,7 +105,7 @@ class ReadOnlyAdmin(ModelAdmin):
 
     about = ""  # what the list shows, in a sentence
     when_empty = ""  # what an empty list means
-    heavy: tuple[str, ...] = ()  # columns that no list shows
+    heavy: tuple[str, ...] = ()  # columns that no list shows, nor filters by: whoever may not see them could guess
     change_list_template = "admin/eventbus/change_list.html"
     change_form_template = "admin/eventbus/change_form.html"
     show_facets = admin.ShowFacets.NEVER
@@ -131,6 +131,9 @@ class ReadOnlyAdmin(ModelAdmin):
         if row is not None:
             self.look_up([row], using=database_of(request))
         return row
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
+        return lookup.partition("__")[0] not in self.heavy and super().lookup_allowed(lookup, value, request)
 
     def get_list_filter(self, request: HttpRequest) -> list[Any]:
         return [*super().get_list_filter(request), DatabaseFilter]

@@ -230,3 +230,14 @@ def test_the_inbox_page_links_to_the_dead_letter(
     page = superuser.get(reverse("admin:eventbus_inboxmessage_change", args=[letter.inbox_key])).content.decode()
 
     assert f"dead letter {letter.pk}: dead" in page
+
+
+@pytest.mark.parametrize("lookup", ["headers__contains", "payload__contains", "payload", "traceback__contains"])
+def test_nobody_can_guess_by_filters_what_a_message_holds(
+    operator: Operator, make_dead_letter: Callable[..., DeadLetter], lookup: str
+) -> None:
+    make_dead_letter()
+
+    answer = operator("view_deadletter").get(reverse("admin:eventbus_deadletter_changelist"), {lookup: "x"})
+
+    assert answer.status_code == 400
