@@ -120,13 +120,14 @@ class Writers(Members):
         return member
 
     def finish(self) -> None:
-        """Let them end by themselves."""
+        """Let them end by themselves; who does not, is killed."""
         for member in self.members:
             member.send_signal(signal.SIGCONT)
             member.terminate()
-        for member in self.members:
-            member.wait(20)
-        self.members.clear()
+        ends_at = time.monotonic() + 10
+        while time.monotonic() < ends_at and any(member.poll() is None for member in self.members):
+            time.sleep(0.1)
+        self.stop()
 
 
 @dataclass(kw_only=True)

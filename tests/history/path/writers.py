@@ -28,7 +28,7 @@ class Writer:
         self._random = random.Random(seed)
 
     def run(self) -> None:
-        from django.db import DatabaseError, connection, transaction
+        from django.db import Error, connection, transaction
 
         while not self._stop.is_set():
             try:
@@ -36,7 +36,7 @@ class Writer:
                     self._transact()
             except Undone:
                 pass
-            except DatabaseError:
+            except Error:
                 connection.close()  # a backend was ended: whether the commit came through, only the database knows
                 self._stop.wait(0.2)
             self._stop.wait(self._random.expovariate(1 / PAUSE))
