@@ -11,7 +11,6 @@ from django.apps import apps
 
 from django_eventbus.conf import BusConfig
 from django_eventbus.events.contract import EventContract
-from django_eventbus.events.envelope import Envelope
 from django_eventbus.events.naming import topic_of
 from django_eventbus.events.registry import events
 from django_eventbus.exceptions import ConfigurationError
@@ -56,10 +55,6 @@ class HandlerGroup:
     def excludes(self, event_name: str, version: str) -> bool:
         """Say whether every handler of this event left this version out on purpose, by `versions=`."""
         return not any(h.takes_version(event_name, version) for h in self._by_event.get(event_name, ()))
-
-    def route(self, envelope: Envelope) -> tuple[Handler, ...]:
-        """Return the handlers that take a message."""
-        return tuple(target.handler for target in self.targets(envelope.event_name, envelope.event_version))
 
     def targets(self, event_name: str, version: str) -> tuple[Target, ...]:
         """Return the handlers that take an event of this version, each with its class."""

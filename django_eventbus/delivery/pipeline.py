@@ -15,31 +15,9 @@ from django_eventbus.models.inbox import inbox_key, position_key
 from django_eventbus.models.retry import lane_of
 from django_eventbus.transports.base import Record
 
-from .deliveries import Broken, Delivery, Outcome, Received, Skipped, SkipReason
+from .deliveries import Broken, Delivery, Received, Skipped, SkipReason
 from .groups import HandlerGroup, Target
 from .handler import Handler
-from .running import HandlerMisbehaved, HandlerTooSlow, acall, alias_of, arun, arun_batch, call, finish, run, run_batch
-
-__all__ = [
-    "Broken",
-    "Delivery",
-    "HandlerMisbehaved",
-    "HandlerTooSlow",
-    "Outcome",
-    "Received",
-    "SkipReason",
-    "Skipped",
-    "UnknownEvent",
-    "acall",
-    "alias_of",
-    "arun",
-    "arun_batch",
-    "call",
-    "finish",
-    "receive",
-    "run",
-    "run_batch",
-]
 
 
 class UnknownEvent(EventBusError):

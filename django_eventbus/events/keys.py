@@ -11,9 +11,8 @@ from uuid import UUID
 
 import msgspec
 
+from django_eventbus.conf.sections import SHARDS
 from django_eventbus.exceptions import ContractError
-
-SHARDS = 64
 
 KeyDeclaration = str | tuple[str, ...] | Callable[[Any], object] | None
 KeyFunction = Callable[[Any], str]

@@ -16,7 +16,7 @@ from django.db import IntegrityError, connection, transaction
 
 from django_eventbus.delivery.context import MessageContext
 from django_eventbus.delivery.deliveries import Delivery
-from django_eventbus.delivery.pipeline import (
+from django_eventbus.delivery.running import (
     HandlerMisbehaved,
     HandlerTooSlow,
     arun,
