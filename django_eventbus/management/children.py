@@ -95,8 +95,9 @@ def run_children(commands: Sequence[Sequence[str]], stop: threading.Event) -> li
             child.process.send_signal(signal.SIGTERM)  # all at once, so that they finish side by side
         for child in running:
             assert child.process is not None
-            child.process.wait()
-            child.finish(child.process.returncode)
+            code = child.process.wait()
+            is_unready = code == -signal.SIGTERM  # it was still starting, and had begun nothing
+            child.finish(0 if is_unready else code if code >= 0 else 1)
     return children
 
 

@@ -103,7 +103,7 @@ def test_until_empty_with_nothing_to_do_ends_at_once_with_zero(start: Start) -> 
     output, _ = process.communicate(timeout=30)
 
     assert process.returncode == 0
-    assert output == "sent 0, dead letters 0, stepped aside 0; nothing is left\n"
+    assert output == "sent 0, refused 0, parked 0; the outbox is empty\n"
 
 
 def test_until_empty_exits_with_3_when_the_time_is_over_first(start: Start) -> None:

@@ -6,7 +6,7 @@ import json
 import threading
 import time
 from argparse import SUPPRESS, ArgumentParser
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
@@ -19,6 +19,7 @@ from django_eventbus.exceptions import ConfigurationError
 from django_eventbus.management.children import KeepsCrashing, run_children, stop_when_orphaned
 from django_eventbus.management.collecting import collect_rarely
 from django_eventbus.management.commands.drain_outbox import seconds
+from django_eventbus.management.progress import Progress
 from django_eventbus.management.stopping import stop_on_signals
 from django_eventbus.management.topics import prepare_topics
 
@@ -56,15 +57,19 @@ class Command(BaseCommand):
         except ConfigurationError as exc:
             raise CommandError(str(exc), returncode=2) from exc
         began = time.monotonic()
+        self._progress = Progress(self.stderr, verbosity=options["verbosity"])
         with stop_on_signals() as stop:
-            if options["instance"] is None:
-                topics = {topic for group in groups for topic in group.topics}
-                prepare_topics(bus, topics, stop=stop, warn=self.stderr.write)
-            else:
-                stop_when_orphaned(stop)
             run = self._share_out if options["processes"] > 1 and options["instance"] is None else self._consume
-            outcome, code = run(bus, groups, stop, options)
-        self._clear_progress()
+            try:
+                if options["instance"] is None:
+                    topics = {topic for group in groups for topic in group.topics}
+                    prepare_topics(bus, topics, stop=stop, warn=self.stderr.write)
+                else:
+                    stop_when_orphaned(stop)
+                outcome, code = run(bus, groups, stop, options)
+            except ConfigurationError as exc:
+                raise CommandError(str(exc), returncode=2) from exc
+        self._progress.clear()
         self._report(bus, outcome, seconds=time.monotonic() - began, as_json=options["json"])
         if code:
             raise SystemExit(code)
@@ -72,10 +77,9 @@ class Command(BaseCommand):
     def _consume(
         self, bus: Bus, groups: Sequence[HandlerGroup], stop: threading.Event, options: dict[str, Any]
     ) -> tuple[dict[str, Any], int]:
-        show = self._progress()
         workers = [
             bus.open_worker(
-                group, concurrency=options["concurrency"], instance=options["instance"] or "0", on_progress=show
+                group, concurrency=options["concurrency"], instance=options["instance"] or "0", on_progress=self._show
             )
             for group in groups
         ]
@@ -102,7 +106,7 @@ class Command(BaseCommand):
     def _share_out(
         self, bus: Bus, groups: Sequence[HandlerGroup], stop: threading.Event, options: dict[str, Any]
     ) -> tuple[dict[str, Any], int]:
-        command = ["consume_events", "--bus", bus.config.alias, "--json"]
+        command = ["consume_events", "--bus", bus.config.alias, "--json", "--verbosity", "0"]
         command += ["--group", options["group"]] if options["group"] else []
         command += ["--apps", *options["apps"]] if options["apps"] else []
         command += ["--concurrency", str(options["concurrency"])] if options["concurrency"] else []
@@ -129,18 +133,8 @@ class Command(BaseCommand):
         counts = ", ".join(f"{name.replace('_', ' ')} {outcome[name]}" for name in COUNTS)
         self.stdout.write(f"{counts} in {seconds:.1f} s{end}")
 
-    def _progress(self) -> Callable[[WorkerReport], None] | None:
-        if not self.stderr.isatty():
-            return None
-
-        def show(report: WorkerReport) -> None:
-            self.stderr.write(f"\rmessages {report.messages}", ending="")
-
-        return show
-
-    def _clear_progress(self) -> None:
-        if self.stderr.isatty():
-            self.stderr.write("")
+    def _show(self, report: WorkerReport) -> None:
+        self._progress.show(f"messages {report.messages}")
 
 
 def choose_groups(bus: Bus, *, name: str | None, apps: Sequence[str] | None) -> list[HandlerGroup]:

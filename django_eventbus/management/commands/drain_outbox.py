@@ -16,11 +16,11 @@ from django_eventbus.events.naming import topic_of
 from django_eventbus.events.registry import events
 from django_eventbus.exceptions import ConfigurationError
 from django_eventbus.management.children import KeepsCrashing, run_children, stop_when_orphaned
+from django_eventbus.management.progress import Progress
 from django_eventbus.management.stopping import stop_on_signals
 from django_eventbus.management.topics import prepare_topics
 from django_eventbus.outbox.relay import RelayReport
 
-PROGRESS_INTERVAL = 0.2  # seconds
 COUNTS = ("sent", "dead_lettered", "parked")
 
 
@@ -51,13 +51,17 @@ class Command(BaseCommand):
         except ConfigurationError as exc:
             raise CommandError(str(exc), returncode=2) from exc
         began = time.monotonic()
+        self._progress = Progress(self.stderr, verbosity=options["verbosity"])
         with stop_on_signals() as stop:
             count = options["relays"] or bus.config.outbox.relays
-            if count > 1 and options["share"] is None:
-                outcome, code = self._share_out(bus, count, stop, options)
-            else:
-                outcome, code = self._relay(bus, stop, options)
-        self._clear_progress()
+            try:
+                if count > 1 and options["share"] is None:
+                    outcome, code = self._share_out(bus, count, stop, options)
+                else:
+                    outcome, code = self._relay(bus, stop, options)
+            except ConfigurationError as exc:
+                raise CommandError(str(exc), returncode=2) from exc
+        self._progress.clear()
         self._report(bus, outcome, seconds=time.monotonic() - began, as_json=options["json"])
         if code:
             raise SystemExit(code)
@@ -68,7 +72,7 @@ class Command(BaseCommand):
             self._prepare_topics(bus, stop)
         else:
             stop_when_orphaned(stop)
-        relay = bus.open_relay(share=place, shares=shares, on_progress=self._progress())
+        relay = bus.open_relay(share=place, shares=shares, on_progress=self._show)
         report = relay.run(stop, until_empty=options["until_empty"], timeout=options["timeout"], once=options["once"])
         outcome = {name: getattr(report, name) for name in (*COUNTS, "is_empty")}
         is_unfinished = options["until_empty"] and not report.is_empty and not stop.is_set()
@@ -78,7 +82,7 @@ class Command(BaseCommand):
         self, bus: Bus, count: int, stop: threading.Event, options: dict[str, Any]
     ) -> tuple[dict[str, Any], int]:
         self._prepare_topics(bus, stop)
-        command = ["drain_outbox", "--bus", bus.config.alias, "--json"]
+        command = ["drain_outbox", "--bus", bus.config.alias, "--json", "--verbosity", "0"]
         command += ["--until-empty"] if options["until_empty"] else []
         command += ["--once"] if options["once"] else []
         command += [] if options["timeout"] is None else ["--timeout", str(options["timeout"])]
@@ -99,28 +103,13 @@ class Command(BaseCommand):
         if as_json:
             self.stdout.write(json.dumps({"bus": bus.config.alias, **outcome, "seconds": round(seconds, 3)}))
             return
-        left = "nothing is left" if outcome["is_empty"] else "stopped before the outbox was seen empty"
+        left = "the outbox is empty" if outcome["is_empty"] else "stopped before the outbox was seen empty"
         self.stdout.write(
-            f"sent {outcome['sent']}, dead letters {outcome['dead_lettered']}, "
-            f"stepped aside {outcome['parked']}; {left}"
+            f"sent {outcome['sent']}, refused {outcome['dead_lettered']}, parked {outcome['parked']}; {left}"
         )
 
-    def _progress(self) -> Any:
-        if not self.stderr.isatty():
-            return None
-        shown_at = 0.0
-
-        def show(report: RelayReport) -> None:
-            nonlocal shown_at
-            if (now := time.monotonic()) - shown_at >= PROGRESS_INTERVAL:
-                shown_at = now
-                self.stderr.write(f"\r{report.state.value}: sent {report.sent}", ending="")
-
-        return show
-
-    def _clear_progress(self) -> None:
-        if self.stderr.isatty():
-            self.stderr.write("")
+    def _show(self, report: RelayReport) -> None:
+        self._progress.show(f"{report.state.value}: sent {report.sent}")
 
 
 def seconds(text: str) -> float:

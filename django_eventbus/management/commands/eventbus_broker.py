@@ -13,7 +13,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django_eventbus.bus import DEFAULT, buses
 from django_eventbus.events.naming import topic_of
 from django_eventbus.events.registry import events
-from django_eventbus.transports.kafka.embedded import EmbeddedBroker
+from django_eventbus.exceptions import ConfigurationError
 
 _PORT = 29092
 
@@ -36,7 +36,12 @@ class Command(BaseCommand):
         parser.add_argument("--json", action="store_true", help="Print one JSON object instead of text.")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        config = buses[options["bus"]].config
+        try:
+            from django_eventbus.transports.kafka.embedded import EmbeddedBroker  # noqa: PLC0415 - the extra may be absent
+
+            config = buses[options["bus"]].config
+        except (ImportError, ConfigurationError) as exc:
+            raise CommandError(str(exc), returncode=2) from exc
         topics = sorted({topic_of(contract, config) for contract in events.all()} | set(options["topic"]))
         stopped = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):

@@ -109,7 +109,7 @@ class Command(BaseCommand):
 
     def _progress(self, text: str) -> None:
         if self.stderr.isatty():
-            self.stderr.write(f"\r{text}", ending="")
+            self.stderr.write(f"{text}\x1b[K\r", style_func=str, ending="")
 
 
 def since(text: str) -> datetime:

@@ -15,7 +15,7 @@ from confluent_kafka.cimpl import TopicPartition as Position
 from django_eventbus.exceptions import ConfigurationError, TransportUnavailable
 from django_eventbus.transports.base import AssignmentListener, Record, TopicPartition
 
-from .errors import name_of
+from .errors import name_of, reason_of
 from .logs import logger
 
 _ANSWER = 10.0  # seconds to wait for an answer about offsets or topics
@@ -48,7 +48,7 @@ class KafkaConsumer:
             self._client = Client({**config, "error_cb": self._on_error, "logger": logger})
         except (KafkaException, TypeError, ValueError) as exc:
             raise ConfigurationError(
-                f"The Kafka consumer refuses its options: {exc}. "
+                f"The Kafka consumer refuses its options: {reason_of(exc)}. "
                 f"Correct OPTIONS or CONSUMER_OPTIONS of this bus in EVENTBUS."
             ) from exc
 
@@ -193,7 +193,7 @@ class KafkaConsumer:
         # the rest: left to find the committed one itself, it overrides a seek that came meanwhile, and says nothing.
         self._is_assigning = True
         try:
-            if self._listener is not None and places:
+            if places:
                 self._listener.assigned(places)
         finally:
             self._is_assigning = False

@@ -78,6 +78,12 @@ def kind_of(code: int) -> FailureKind:
     return KIND_BY_CODE.get(code, FailureKind.OTHER)
 
 
+def reason_of(error: Exception) -> str:
+    """Give the client's sentence, without the constructor that its exceptions are printed as."""
+    first = error.args[0] if error.args else error
+    return first.str() if isinstance(first, KafkaError) else str(error)
+
+
 def name_of(code: int) -> str:
     """Give Kafka's own name of a code: `MSG_SIZE_TOO_LARGE`, `_TRANSPORT`."""
     return str(KafkaError(code).name())

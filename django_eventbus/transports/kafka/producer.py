@@ -12,7 +12,7 @@ from confluent_kafka.cimpl import KafkaError, KafkaException, Message, Producer
 from django_eventbus.events.envelope import OutgoingRow, split_headers
 from django_eventbus.exceptions import ConfigurationError
 
-from .errors import ACKED
+from .errors import ACKED, reason_of
 from .logs import logger
 
 NOT_PRODUCED = 1_000_000  # our own code, none of Kafka's: the row was held back
@@ -49,7 +49,7 @@ class RowProducer:
             self._client = Producer(settings)
         except (KafkaException, TypeError, ValueError) as exc:
             raise ConfigurationError(
-                f"The Kafka producer refuses its options: {exc}. "
+                f"The Kafka producer refuses its options: {reason_of(exc)}. "
                 f"Correct OPTIONS or PRODUCER_OPTIONS of this bus in EVENTBUS."
             ) from exc
 

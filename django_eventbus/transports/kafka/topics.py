@@ -11,7 +11,7 @@ from confluent_kafka.cimpl import KafkaError, KafkaException, NewTopic, Producer
 
 from django_eventbus.exceptions import ConfigurationError, TransportUnavailable
 
-from .errors import name_of
+from .errors import name_of, reason_of
 from .logs import logger
 
 _ANSWER = 10.0  # seconds to wait for the brokers
@@ -28,7 +28,7 @@ class KafkaTopics:
             self._admin = AdminClient(self._config)
         except (KafkaException, TypeError, ValueError) as exc:
             raise ConfigurationError(
-                f"The Kafka client refuses its options: {exc}. Correct OPTIONS of this bus in EVENTBUS."
+                f"The Kafka client refuses its options: {reason_of(exc)}. Correct OPTIONS of this bus in EVENTBUS."
             ) from exc
 
     def missing(self, topics: Collection[str]) -> set[str]:

@@ -52,8 +52,8 @@ class Command(BaseCommand):
         processes.start("eventbus_broker", "--port", str(broker_port))
         wait_for_port(broker_port)
         self.stdout.write("starting manage.py drain_outbox and manage.py consume_events")
-        relay = processes.start("drain_outbox", "--json")
-        consumer = processes.start("consume_events", "--json")
+        relay = processes.start("drain_outbox", "--json", "--verbosity", "0")
+        consumer = processes.start("consume_events", "--json", "--verbosity", "0")
         self.stdout.write(
             f"placing {orders} orders; one comes from {NOWHERE}, which has no tax rate: its invoice fails"
         )
