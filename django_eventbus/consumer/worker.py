@@ -17,6 +17,7 @@ from django_eventbus.exceptions import TransportUnavailable
 from django_eventbus.signals import emit, partitions_assigned, partitions_revoked
 from django_eventbus.transports.base import Consumer, TopicPartition, Transport
 
+from .complaints import Complaints
 from .connections import close_connections, refresh_connections
 from .crew import Crew, Defect, Finished, Unowned
 from .due import DueLanes
@@ -74,6 +75,7 @@ class Worker:
         self._fatal = ""
         self._has_to_rejoin = False
         self._is_clean = True
+        self._complaints = Complaints(group.name)
 
     def run(
         self,
@@ -145,7 +147,7 @@ class Worker:
 
     def failed(self, code: str, reason: str) -> None:
         """Log what the broker says; some of it is final."""
-        logger.warning("consumer error group=%s code=%s reason=%s", self._group.name, code, reason)
+        self._complaints.hear(code, reason)
         if code == UNRELEASED:
             self._has_to_rejoin = True
         elif code in FATAL:
