@@ -104,7 +104,9 @@ def _transport(bus: Bus) -> Iterator[CheckMessage]:
     try:
         transport = bus.transport
     except ConfigurationError as exc:
-        yield Error(str(exc), hint="Use kafka, local, memory, or the path of a transport.", id="eventbus.E050")
+        has_remedy = "pip install" in str(exc)
+        hint = None if has_remedy else "Use kafka, local, memory, or the path of a transport."
+        yield Error(str(exc), hint=hint, id="eventbus.E050")
         return
     except ImportError as exc:
         hint = "Install its client, such as django-eventbus[kafka]."

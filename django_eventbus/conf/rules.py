@@ -55,10 +55,11 @@ def _kafka(config: BusConfig, raw: Mapping[str, Any], path: str) -> Iterator[Pro
     both = set(config.options) | (set(config.producer_options) & set(config.consumer_options))
     if not both & _ADDRESS_NAMES:
         meant = likely(_ADDRESS, config.options)
+        why = "; librdkafka names have dots" if meant and "_" in meant else ""
         yield _problem(
             f"{path}['OPTIONS']['{_ADDRESS}']",
             "is missing: Kafka has no address.",
-            f"You wrote {meant!r}; librdkafka names have dots." if meant else "Set it to 'host:9092'.",
+            f"You wrote {meant!r}{why}." if meant else "Set it to 'host:9092'.",
         )
     if not settings.DEBUG:
         for name, value in (("SERVICE", config.service), ("ENVIRONMENT", config.environment)):

@@ -34,7 +34,9 @@ class Matches:
     meaning: str
 
 
-DottedPath = Annotated[str, Matches(pattern=r"[^\W\d]\w*(\.[^\W\d]\w*)+", meaning="a dotted path to code")]
+_DOTTED = r"[^\W\d]\w*(\.[^\W\d]\w*)+"
+DottedPath = Annotated[str, Matches(pattern=_DOTTED, meaning="a dotted path to code")]
+TransportPath = Annotated[str, Matches(pattern=_DOTTED, meaning="kafka, local, memory, or the path of a transport")]
 ServiceName = Annotated[str, Matches(pattern=r"[a-z0-9]+(-[a-z0-9]+)*", meaning="lower-case words joined by '-'")]
 DomainName = Annotated[
     str, Matches(pattern=r"[A-Za-z][A-Za-z0-9]*(-[A-Za-z0-9]+)*", meaning="letters, digits and '-', a letter first")
@@ -104,7 +106,7 @@ class BusConfig:
     """Set one bus: `EVENTBUS[alias]`; `load` fills in what depends on the project."""
 
     alias: str  # the key in EVENTBUS; `publish` uses "default"
-    transport: DottedPath = LOCAL_TRANSPORT  # dotted path, or kafka, local, memory
+    transport: TransportPath = LOCAL_TRANSPORT  # dotted path, or kafka, local, memory
     service: ServiceName  # default: name of the project package
     domain: DomainName | None = None  # domain of events whose app names none
     environment: EnvironmentName = "dev"  # shortened: Production -> prod, Staging -> stag

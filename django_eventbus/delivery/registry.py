@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from difflib import get_close_matches
+from types import FunctionType
 from typing import Any, ClassVar, Protocol, TypedDict, TypeVar, Unpack, overload
 
 from django.apps import apps
@@ -145,6 +146,8 @@ def handler(*events: type[Any], batch: int | None = None, **options: Unpack[Opti
     With `batch=` it takes lists. What it returns (an event, several, or None) is published in its transaction. Raises
     ContractError for what can be seen at once; `manage.py check` finds the rest.
     """
+    if len(events) == 1 and isinstance(events[0], FunctionType):
+        raise ContractError(f"@handler on {events[0].__qualname__} names no event. Write @handler(OrderPlaced).")
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         handlers.register(_declare(function, events, batch, options))

@@ -51,6 +51,8 @@ class RetryPolicy:
     def __post_init__(self) -> None:
         if self.max_attempts < 1:
             raise ContractError(f"RetryPolicy: max_attempts={self.max_attempts!r} includes the first; give 1 or more.")
+        if not isinstance(self.delays, tuple | list):
+            raise ContractError(f"RetryPolicy: delays={self.delays!r} is no tuple. Write delays=({self.delays!r},).")
         if self.max_attempts > 1 and not self.delays:
             raise ContractError("RetryPolicy: delays is empty. Give at least one, or max_attempts=1.")
         if any(_as_timedelta(delay) < timedelta() for delay in self.delays):

@@ -90,6 +90,7 @@ def event(name: str, /, **options: Unpack[ContractOptions]) -> Callable[[type[T]
 
     Raises ContractError for what can be seen at once; `manage.py check` finds the rest.
     """
+    _require_call("event", name)
     return lambda cls: _declare(cls, name, options, is_external=False)
 
 
@@ -99,7 +100,14 @@ def external_event(name: str, /, **options: Unpack[ContractOptions]) -> Callable
 
     Demands `domain=` (or a topic with a leading slash): our own domain would be a silent wrong topic.
     """
+    _require_call("external_event", name)
     return lambda cls: _declare(cls, name, options, is_external=True)
+
+
+def _require_call(decorator: str, name: object) -> None:
+    if isinstance(name, type):
+        example = f'@{decorator}("domain.context.event-in-kebab", entity="...")'
+        raise ContractError(f"@{decorator} on {name.__qualname__} has no name. Write {example}.")
 
 
 def _declare(cls: type[T], name: str, options: ContractOptions, *, is_external: bool) -> type[T]:

@@ -157,6 +157,8 @@ class EventRegistry:
 
     def _why_not(self, cls: type[Any]) -> str:
         parent = next((base for base in cls.__mro__ if base in self._by_class), None)
+        if issubclass(cls, list | tuple):
+            return f"A {cls.__name__} is no event. To publish several, call publish_many()."
         if parent is None:
             return f"{cls.__module__}.{cls.__qualname__} is no event. Put @event(...) above the class."
         return (

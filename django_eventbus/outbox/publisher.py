@@ -51,6 +51,8 @@ def publish(
     require_transaction(config, connection)
     if not events:
         return []
+    if event_id is not None and not isinstance(event_id, UUID):
+        raise EventInvalid(f"event_id={event_id!r} is no uuid.UUID. Leave it out, and one is made.")
     if event_id is not None and len(events) > 1:
         raise EventInvalid(f"event_id names one event, but {len(events)} are published. Leave it out.")
     composer = Composer(config, bus=bus_number(config.alias, connection.alias), key=key, headers=headers)

@@ -16,7 +16,7 @@ KAFKA = {"TRANSPORT": "kafka", "OPTIONS": {"bootstrap.servers": "kafka:9092"}}
 
 # Each key of the reference page: a value that is refused, and what the error says about it.
 REFUSED: dict[tuple[str, str], tuple[Any, str]] = {
-    ("", "TRANSPORT"): ("kafk", "'kafk', but must be a dotted path to code"),
+    ("", "TRANSPORT"): ("kafk", "'kafk', but must be kafka, local, memory, or the path of a transport"),
     ("", "SERVICE"): ("My Shop", "'My Shop', but must be lower-case words joined by '-'"),
     ("", "DOMAIN"): ("e commerce", "'e commerce', but must be letters, digits and '-', a letter first or None"),
     ("", "ENVIRONMENT"): ("a.b", "'a.b', but must be letters, digits, '-' and '_'"),
