@@ -16,6 +16,7 @@ from django.db import IntegrityError, connection, transaction
 
 from django_eventbus.delivery.context import MessageContext
 from django_eventbus.delivery.deliveries import Delivery
+from django_eventbus.delivery.registry import handler
 from django_eventbus.delivery.running import (
     HandlerMisbehaved,
     HandlerTooSlow,
@@ -25,7 +26,6 @@ from django_eventbus.delivery.running import (
     run,
     run_batch,
 )
-from django_eventbus.delivery.registry import handler
 from django_eventbus.exceptions import NotAnEvent, Undecodable
 from django_eventbus.models import OutboxMessage
 from django_eventbus.outbox.context import current_context
