@@ -60,7 +60,8 @@ class Aside:
     def __init__(self, lanes: Collection[Lane]) -> None:
         self.lanes = lanes
         self._topics = {lane.topic for lane in lanes if lane.is_whole}
-        self._keys = {(lane.topic, lane.key) for lane in lanes if not lane.is_whole}
+        # What has no key has no order: it waits for its topic only.
+        self._keys = {(lane.topic, lane.key) for lane in lanes if not lane.is_whole and lane.key}
 
     def divide(self, rows: list[OutgoingRow]) -> tuple[list[OutgoingRow], list[int]]:
         """Return the rows that may be sent, and the ids of those that must wait."""

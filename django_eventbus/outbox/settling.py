@@ -74,8 +74,8 @@ class Settlement:
         if not result.failures:
             return findings
         for code, ids in findings.refused.items():
-            if self._is_holding_keys:
-                self._lanes.hold(ids, reason=code)
+            if self._is_holding_keys and (keyed := [row[0] for row in rows if row[2] and row[0] in set(ids)]):
+                self._lanes.hold(keyed, reason=code)
             self._bury(None, [row for row in rows if row[0] in set(ids)], code=code)
             self.gone.update(ids)
         # Keys before topics: a key's own lane is where its later rows, refused with their topic, must go.
@@ -113,7 +113,7 @@ class Settlement:
         elif findings.troubled and not lane.is_whole:
             attempts, reason = lane.attempts + 1, next(iter(findings.troubled))
             self._lanes.postpone(lane, reason=reason, attempts=attempts, head_id=head, wait=backoff(attempts))
-        elif findings.refused and not lane.is_whole and self._is_holding_keys:
+        elif findings.refused and not lane.is_whole and lane.key and self._is_holding_keys:
             self._lanes.postpone(lane, reason=next(iter(findings.refused)), attempts=1, head_id=head, wait=None)
         elif outcome.sent:
             self._lanes.advance(lane, head_id=head)

@@ -151,6 +151,20 @@ def test_where_keys_are_held_later_rows_wait_behind_a_dead_letter_until_a_verdic
 
 
 @pytest.mark.usefixtures("prompt_probes")
+@pytest.mark.parametrize("kind", [FailureKind.OTHER, FailureKind.PERMANENT])
+def test_a_message_without_a_key_holds_up_no_other(kind: FailureKind) -> None:
+    append("bad", "2", key="")
+    sender = RecordingSender()
+    sender.rule = failing(kind, payload="bad")
+    config = bus_config(on_dead_letter="hold_key")
+
+    drain(sender, config, timeout=0.5)
+    append("3", key="")
+    drain(sender, config, timeout=0.5)
+
+    assert [payload for payload in sender.payloads if payload != "bad"] == ["2", "3"]
+
+
 def test_a_key_in_trouble_waits_alone_is_probed_with_one_row_and_keeps_its_order() -> None:
     append("1", "2", "3", key="bad")
     append("a", "b", key="good")
