@@ -105,7 +105,7 @@ class Settlement:
         lane, head = outcome.lane, outcome.last_sent
         findings = Findings.of(dict(outcome.failed))
         if lane.is_whole:
-            self._split(lane, findings)
+            self._split(lane, findings, row_of)
         for code, ids in findings.refused.items():
             self._bury(lane, [row_of[id_] for id_ in ids], code=code)
         if findings.homeless:
@@ -121,13 +121,14 @@ class Settlement:
             # No verdict: the transport is down, or this place of it is silent. Nobody's fault, so no attempt.
             self._postpone(outcome, reason=outcome.failed[0][1].code, head_id=lane.head_id)
 
-    def _split(self, lane: Lane, findings: Findings) -> None:
+    def _split(self, lane: Lane, findings: Findings, row_of: Mapping[int, OutgoingRow]) -> None:
         """Let a key in trouble leave the lane of its topic: the others there are not to wait for it."""
         for code, ids in findings.troubled.items():
             self._lanes.split(lane, ids, reason=code, attempts=1, wait=backoff(1))
         if self._is_holding_keys:
             for code, ids in findings.refused.items():
-                self._lanes.split(lane, ids, reason=code, attempts=1, wait=None)
+                if keyed := [id_ for id_ in ids if row_of[id_][2]]:
+                    self._lanes.split(lane, keyed, reason=code, attempts=1, wait=None)
 
     def _postpone(self, outcome: LaneOutcome, *, reason: str, head_id: int) -> None:
         lane = outcome.lane

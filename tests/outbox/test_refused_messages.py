@@ -82,6 +82,19 @@ def test_a_replayed_message_lets_go_of_its_key(sender: RecordingSender) -> None:
     assert not OutboxLane.objects.exists()
 
 
+def test_a_refused_message_without_a_key_holds_nothing_back_in_the_lane_of_its_topic(sender: RecordingSender) -> None:
+    config = bus_config(on_dead_letter="hold_key")
+    refusing, sender.rule = sender.rule, failing(FailureKind.TOPIC, topic="orders")
+    append("bad", "2", key="")
+    drain(sender, config, timeout=0.5)
+    sender.rule = refusing
+
+    drain(sender, config)
+
+    assert sender.payloads == ["2"]
+    assert not OutboxLane.objects.exists()
+
+
 def test_a_discarded_message_lets_go_of_its_key_and_of_no_other(sender: RecordingSender) -> None:
     config = bus_config(on_dead_letter="hold_key")
     append("bad", "2")
