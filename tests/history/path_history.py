@@ -51,6 +51,8 @@ EXPECTED = f"""
 SELECT 2 * (SELECT count(*) FROM path_published)
     + (SELECT count(*) FROM path_effect WHERE handler = 'path.ordered' AND number % {ECHO_EVERY} = 0)
 """
+PUBLISHED = "SELECT count(*) FROM path_published"
+START = 60.0  # seconds that writers may take to begin on a busy machine
 STALLED = 40.0  # seconds without progress after which whatever is missing is lost
 
 
@@ -171,6 +173,7 @@ def run_history(
         for members, count, _ in crews.values():
             for _ in range(count):
                 members.start()
+        wait_for_writers(path)
         ended = torment(path, relays, writers, seconds=seconds)
         writers.finish()
         settle(path, relays)
@@ -187,6 +190,15 @@ def run_history(
         seconds=round(time.monotonic() - began, 1),
         verdict=verdict,
     )
+
+
+def wait_for_writers(path: Consumers) -> None:
+    """Return once something is committed: before, there is nothing to torment."""
+    ends_at = time.monotonic() + START
+    while not path.count(PUBLISHED):
+        if time.monotonic() > ends_at:
+            raise TimeoutError(f"no writer has committed anything within {START} s")
+        time.sleep(0.1)
 
 
 def torment(path: Consumers, relays: Relays, writers: Writers, *, seconds: float) -> int:

@@ -159,7 +159,8 @@ def test_nobody_is_woken_in_tests_unless_asked(settings: Any) -> None:
 
     commit_event()
 
-    assert [thread.name for thread in threading.enumerate() if "eventbus" in thread.name] == []
+    assert notifier_threads() == []
+    assert notifier_threads("relay") == []
 
 
 class CountingBell:
@@ -271,7 +272,7 @@ class TestNotifier:
         assert bell.is_closed
 
 
-def notifier_threads(name: str = "") -> list[str]:
+def notifier_threads(name: str = "notify") -> list[str]:
     return [thread.name for thread in threading.enumerate() if thread.name.startswith(f"eventbus-{name}")]
 
 
