@@ -135,5 +135,6 @@ def _broken(
     envelope: Envelope | None = None,
     reason: DeadLetterReason = DeadLetterReason.UNDECODABLE,
 ) -> Broken:
-    place = position_key(group.name, record.topic, record.partition, record.offset)
+    content = record.value or b""
+    place = position_key(group.name, record.topic, record.partition, record.offset, content=content)
     return Broken(record=record, envelope=envelope, error=error, reason=reason, inbox_key=place)

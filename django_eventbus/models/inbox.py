@@ -26,9 +26,13 @@ def inbox_key(handler: str, source: str, message_id: str) -> UUID:
     return UUID(int=(time << 80 | number & TAIL) & ~FOREIGN)
 
 
-def position_key(group: str, topic: str, partition: int, offset: int) -> UUID:
-    """Name a record that has no readable id, so that a second delivery of it makes no second dead letter."""
-    digest = blake2b(f"{group}\0{topic}\0{partition}\0{offset}".encode(), digest_size=16).digest()
+def position_key(group: str, topic: str, partition: int, offset: int, *, content: bytes) -> UUID:
+    """Name a record that has no readable id, so that a second delivery of it makes no second dead letter.
+
+    Its content tells it from the record that has its offset once the topic is made again.
+    """
+    place = f"{group}\0{topic}\0{partition}\0{offset}\0".encode()
+    digest = blake2b(place + content, digest_size=16).digest()
     return UUID(int=int.from_bytes(digest, "big") | FOREIGN)
 
 

@@ -286,6 +286,16 @@ def test_an_unreadable_record_is_one_dead_letter_however_often_it_comes(scene: S
     assert noted("first") == [2]
 
 
+def test_another_unreadable_record_at_the_same_offset_is_kept_too(scene: Scene) -> None:
+    scene.handles("first")
+    scene.deliver(counted(1, value=b"{"))
+
+    scene.deliver(counted(1, value=b"["))  # of a topic that was made again
+
+    kept = DeadLetter.objects.order_by("id").values_list("payload", flat=True)
+    assert [bytes(payload or b"") for payload in kept] == [b"{", b"["]
+
+
 def test_a_replayed_unreadable_record_reaches_every_handler_once_the_code_can_read_it(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
