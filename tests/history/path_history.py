@@ -129,6 +129,8 @@ class Writers(Members):
         ends_at = time.monotonic() + 10
         while time.monotonic() < ends_at and any(member.poll() is None for member in self.members):
             time.sleep(0.1)
+        for member in self.members:
+            member.send_signal(signal.SIGUSR1)
         self.stop()
 
 

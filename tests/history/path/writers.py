@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import random
 import signal
 import sys
@@ -90,6 +91,7 @@ def main(seed: str) -> None:
     django.setup()
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    faulthandler.register(signal.SIGUSR1)  # tells where a writer hangs that does not end
     threads = [threading.Thread(target=Writer(stop, f"{seed}/{place}").run) for place in range(THREADS)]
     for thread in threads:
         thread.start()
