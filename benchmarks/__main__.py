@@ -45,11 +45,14 @@ def main() -> int:
             for name in arguments.names or BENCHMARKS:
                 tell(f"{name} ({time.monotonic() - began:.0f} s)")
                 try:
-                    rows += BENCHMARKS[name](bench)
+                    found = BENCHMARKS[name](bench)
                 # The boundary of a benchmark: the others still have something to say, the exit status says it all.
                 except Exception as exc:  # noqa: BLE001
                     traceback.print_exc()
                     failures.append(f"{name}: {type(exc).__name__}: {exc}")
+                else:
+                    rows += found
+                    tell(report.table(found).partition("\n")[2].partition("\n")[2].replace("\n", "\n  "))
     seconds = time.monotonic() - began
     sys.stdout.write(
         report.table(rows) + f"\n\n{seconds:.0f} s, {arguments.rounds} rounds, scale {arguments.scale:g}\n"

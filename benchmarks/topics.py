@@ -65,7 +65,7 @@ class Topic:
         numbers: list[int] = []
         last: defaultdict[Any, int] = defaultdict(int)
         while len(numbers) < left:
-            for message in reader.consume(10_000, 10):
+            for message in reader.consume(min(10_000, left - len(numbers)), 10):
                 if message.error() is not None:
                     raise RuntimeError(str(message.error()))
                 number = msgspec.json.decode(message.value() or b"", type=Numbered).number

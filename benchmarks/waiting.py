@@ -15,7 +15,7 @@ from .report import Row
 from .topics import Topic
 
 CONCURRENCY = 64
-OURS = {"waiting": 10_000, "awaiting": 5_000}
+OURS = {"waiting": 8_000, "awaiting": 4_000}
 SERIAL = 500
 
 
