@@ -23,6 +23,7 @@ from .crew import Crew, Defect, Finished, Unowned
 from .due import DueLanes
 from .membership import ConsumerFailed, WorkerReport, member_options, owner_name
 from .ownership import Claim, Ownership
+from .pressure import BackPressure
 from .reporting import Reporter
 from .starting import start_of
 from .target import Target
@@ -31,7 +32,6 @@ from .turn import Arrival, Waiting
 logger = logging.getLogger(__name__)
 
 CONFIRMATION = 2.0  # seconds of polling before a fenced partition is taken again: giving it up would strand it
-SOFT_LIMIT = 2.0  # seconds without polling before partitions are paused, which throws away what was fetched ahead
 PROGRESS_EVERY = 1.0
 SEARCH_EVERY = 60.0  # for deliveries that wait on topics which the group no longer reads
 BUSY_POLL = 0.02
@@ -68,8 +68,7 @@ class Worker:
         self._in_flight = 0
         self._received = 0
         self._done = 0
-        self._full_since: float | None = None
-        self._is_paused = False
+        self._pressure = BackPressure(limit=config.consumer.max_in_flight)
         self._next_note = 0.0
         self._next_search = 0.0
         self._fatal = ""
@@ -164,9 +163,7 @@ class Worker:
         if self._is_full(max_messages):
             self._hold_back()
             return
-        if self._is_paused:
-            self._resume()
-        self._full_since = None
+        self._pressure.let_go(self._consumer, set(self._ownership.claims))
         room = self._config.consumer.max_in_flight - self._in_flight
         if max_messages is not None:
             room = min(room, max_messages - self._received)
@@ -255,7 +252,7 @@ class Worker:
                 self._ownership.want(claim.place, delay=1.0)
             else:
                 begun.append(claim.place)
-        if not self._is_paused:
+        if not self._pressure.is_paused:
             self._consumer.resume(begun)  # all at once: the next question would wait behind the first one's long poll
 
     def _begin_at_start(self, claim: Claim) -> None:
@@ -315,26 +312,14 @@ class Worker:
 
     def _is_full(self, max_messages: int | None) -> bool:
         has_enough = max_messages is not None and self._received >= max_messages
-        if self._is_paused:
-            return has_enough or self._in_flight > self._config.consumer.max_in_flight // 2
-        return has_enough or self._in_flight >= self._config.consumer.max_in_flight
+        return has_enough or self._pressure.is_full(self._in_flight)
 
     def _hold_back(self) -> None:
-        """Wait for room: first without polling, since a pause throws away what was fetched; later paused."""
-        now = time.monotonic()
-        if self._full_since is None:
-            self._full_since = now
-        if not self._is_paused and now - self._full_since >= SOFT_LIMIT:
-            self._consumer.pause(self._consumer.assignment())
-            self._is_paused = True
-        if self._is_paused:
+        self._pressure.hold_back(self._consumer)
+        if self._pressure.is_paused:
             self._receive(BUSY_POLL, 1)  # serves rebalances and keeps the membership
         elif not self._crew.news.qsize():
             time.sleep(BUSY_POLL / 4)
-
-    def _resume(self) -> None:
-        self._is_paused = False
-        self._consumer.resume(set(self._ownership.claims))
 
     def _lose(self, claim: Claim) -> None:
         """Go back to where a fenced partition was, and take it again if it is still assigned after a while."""
