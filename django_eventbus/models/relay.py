@@ -111,7 +111,8 @@ class RelaySession:
         nowhere = os.open(os.devnull, os.O_RDWR)
         for connection in (self._ear, self._work):
             if connection is not None and not connection.closed:
-                os.dup2(nowhere, connection.fileno())  # the number stays taken, should anybody still close it
+                os.dup2(nowhere, connection.fileno())  # so that the goodbye of `close` reaches nobody
+                connection.close()
         os.close(nowhere)
 
     # The bracket of a step

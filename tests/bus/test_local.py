@@ -17,6 +17,14 @@ from django_eventbus.transports.local import LocalSender, record_of
 
 Run = Callable[[str], dict[str, Any]]
 
+# Python warns of forks beside threads, and psycopg of the connections that such a thread had in the parent.
+ABOUT_FORKS = (
+    "-W",
+    "ignore:This process:DeprecationWarning",
+    "-W",
+    "ignore:<psycopg.Connection object:ResourceWarning",
+)
+
 
 @pytest.fixture
 def run(child_environment: Callable[..., dict[str, str]]) -> Run:
@@ -26,8 +34,7 @@ def run(child_environment: Callable[..., dict[str, str]]) -> Run:
         done = subprocess.run(
             [
                 sys.executable,
-                "-W",
-                "ignore:.*fork:DeprecationWarning",
+                *(ABOUT_FORKS if "child" in part else ()),
                 "-m",
                 "tests.bus.local_project",
                 part,
