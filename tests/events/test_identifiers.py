@@ -1,15 +1,12 @@
 from __future__ import annotations
 
-import multiprocessing
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
-from multiprocessing.connection import Connection
-from uuid import RFC_4122, UUID
+from uuid import RFC_4122
 
-import pytest
-
-from django_eventbus.events import identifiers
 from django_eventbus.events.identifiers import MonotonicUuid7, uuid7
 
 
@@ -49,24 +46,31 @@ def test_threads_never_share_an_id() -> None:
     assert len({found for batch in batches for found in batch}) == 16_000
 
 
-def test_a_forked_child_makes_ids_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    context = multiprocessing.get_context("fork")
-    pipes = [context.Pipe(duplex=False) for _ in range(3)]
-    # A clock that stands still leaves it to the counter alone to keep processes apart.
-    monkeypatch.setattr(identifiers._own, "_clock", lambda: 5_000_000_000)
-    identifiers._own()
+def test_a_forked_child_makes_ids_of_its_own() -> None:
+    # In a process of its own: a fork copies whatever threads and clients earlier tests have left behind.
+    done = subprocess.run([sys.executable, "-c", FORK], capture_output=True, text=True, timeout=60)
 
-    children = [context.Process(target=_send_ids, args=(sender,)) for _, sender in pipes]
-    for child in children:
-        child.start()
-    received: list[UUID] = [found for receiver, _ in pipes for found in receiver.recv()]
-    for child in children:
-        child.join()
-
-    own = [identifiers._own() for _ in range(2_000)]
-    counters = [found.int >> 32 for found in (*received, *own)]
-    assert len(set(counters)) == len(counters)
+    assert done.returncode == 0, done.stderr
+    counters = [int(line, 16) >> 32 for line in done.stdout.split()]
+    assert len(set(counters)) == len(counters) == 8_000
 
 
-def _send_ids(sender: Connection) -> None:
-    sender.send([identifiers._own() for _ in range(2_000)])
+# A clock that stands still leaves it to the counter alone to keep processes apart.
+FORK = """
+import os, sys
+from django_eventbus.events import identifiers
+
+def print_ids():
+    sys.stdout.write("".join(identifiers._own().hex + "\\n" for _ in range(2_000)))
+    sys.stdout.flush()
+
+identifiers._own._clock = lambda: 5_000_000_000
+identifiers._own()
+for _ in range(3):
+    child = os.fork()
+    if child == 0:
+        print_ids()
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+print_ids()
+"""
