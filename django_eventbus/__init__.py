@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .bus import apublish, apublish_many, buses, publish, publish_many
+    from .bus import apublish, apublish_many, buses, cancel, publish, publish_many, reschedule
     from .delivery.context import MessageContext
     from .delivery.registry import handler
     from .delivery.retry import RetryPolicy
@@ -44,6 +44,7 @@ __all__ = [
     "apublish",
     "apublish_many",
     "buses",
+    "cancel",
     "current_context",
     "event",
     "external_event",
@@ -51,12 +52,13 @@ __all__ = [
     "message_context",
     "publish",
     "publish_many",
+    "reschedule",
     "upcaster",
 ]
 
 # Loaded on first use: importing the package must work before settings and apps are ready.
 _HOMES = {
-    "bus": ("apublish", "apublish_many", "buses", "publish", "publish_many"),
+    "bus": ("apublish", "apublish_many", "buses", "cancel", "publish", "publish_many", "reschedule"),
     "delivery.context": ("MessageContext",),
     "delivery.registry": ("handler",),
     "delivery.retry": ("RetryPolicy",),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
 from functools import cached_property
 from typing import Any, Unpack, cast
 from uuid import UUID
@@ -22,7 +23,7 @@ from .consumer.worker import Worker
 from .delivery.groups import HandlerGroup
 from .delivery.registry import groups_of, handlers
 from .exceptions import ConfigurationError
-from .outbox import publisher
+from .outbox import publisher, scheduling
 from .outbox.background import background_relays
 from .outbox.publisher import PublishOptions
 from .outbox.relay import Relay, RelayReport
@@ -189,6 +190,23 @@ async def apublish_many(events: Sequence[object], **options: Unpack[Options]) ->
     """Publish several events from a coroutine; see `apublish`."""
     publish_here = sync_to_async(publisher.publish_in_own_transaction, thread_sensitive=True)
     return await publish_here(_config(options), events, **_own(options))
+
+
+def cancel(event_id: UUID, *, using: str | None = None, bus: str | None = None) -> bool:
+    """Call back an event that was published with `delay` or `deliver_at`; say whether it was still waiting.
+
+    Must run inside `transaction.atomic()`, as `publish` must; if that rolls back, the event waits on. Once True has
+    committed, the event is never sent; False means that it is on its way, or that no such event waits.
+    """
+    return scheduling.cancel(buses[bus or DEFAULT].config, event_id, using=using)
+
+
+def reschedule(event_id: UUID, *, deliver_at: datetime, using: str | None = None, bus: str | None = None) -> bool:
+    """Give an event that waits for its time another one; say whether it was still waiting.
+
+    Must run inside `transaction.atomic()`. A time that has just passed means at once.
+    """
+    return scheduling.reschedule(buses[bus or DEFAULT].config, event_id, deliver_at=deliver_at, using=using)
 
 
 def _config(options: Options) -> BusConfig:

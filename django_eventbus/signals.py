@@ -48,7 +48,7 @@ class RelayState(StrEnum):
     STOPPED = "stopped"
 
 
-# event, envelope, bus, using: the row is written, the caller's transaction may still roll back.
+# event, envelope, bus, using, due_at (None: at once): the row is written, the caller's transaction may still roll back.
 event_published = Signal()
 # bus, using, count, duration (timedelta): one batch was acknowledged by the broker and deleted from the outbox.
 message_sent = Signal()

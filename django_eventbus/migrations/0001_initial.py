@@ -12,11 +12,13 @@ POSTGRESQL = """
 ALTER TABLE eventbus_outbox ALTER COLUMN id SET GENERATED ALWAYS;
 ALTER TABLE eventbus_outbox SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 20000,
     autovacuum_vacuum_cost_delay = 0);
+ALTER TABLE eventbus_scheduled SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 20000,
+    autovacuum_vacuum_cost_delay = 0);
 DO $$
 DECLARE target text;
 BEGIN
-    FOREACH target IN ARRAY ARRAY['eventbus_outbox', 'eventbus_outbox_parked', 'eventbus_sent', 'eventbus_retry',
-                                  'eventbus_dead_letter'] LOOP
+    FOREACH target IN ARRAY ARRAY['eventbus_outbox', 'eventbus_outbox_parked', 'eventbus_scheduled', 'eventbus_sent',
+                                  'eventbus_retry', 'eventbus_dead_letter'] LOOP
         EXECUTE format('ALTER TABLE %I ALTER COLUMN payload SET COMPRESSION lz4', target);
     END LOOP;
 EXCEPTION WHEN feature_not_supported OR invalid_parameter_value THEN
@@ -96,6 +98,31 @@ class Migration(migrations.Migration):
                 "verbose_name": "parked message",
                 "db_table": "eventbus_outbox_parked",
                 "default_permissions": ("view",),
+            },
+        ),
+        migrations.CreateModel(
+            name="ScheduledMessage",
+            fields=[
+                ("event_id", models.UUIDField()),
+                ("event_name", models.TextField()),
+                ("bus", models.SmallIntegerField()),
+                ("shard", models.SmallIntegerField()),
+                ("topic", models.TextField()),
+                ("key", models.BinaryField(null=True)),
+                ("headers", models.TextField()),
+                ("payload", models.BinaryField()),
+                ("created_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ("id", models.BigAutoField(primary_key=True, serialize=False)),
+                ("due_at", models.DateTimeField()),
+            ],
+            options={
+                "verbose_name": "scheduled message",
+                "db_table": "eventbus_scheduled",
+                "default_permissions": ("view",),
+                "indexes": [
+                    models.Index(fields=["bus", "due_at", "id"], name="eventbus_scheduled_due"),
+                    models.Index(fields=["event_id"], name="eventbus_scheduled_event"),
+                ],
             },
         ),
         migrations.CreateModel(

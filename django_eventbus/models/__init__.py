@@ -7,6 +7,7 @@ from .operator_action import OperatorAction
 from .outbox import OutboxLane, OutboxMessage, ParkedMessage, SentMessage
 from .partition import PartitionEpoch
 from .retry import RetryMessage
+from .scheduled import ScheduledMessage
 
 __all__ = [
     "ControlFlag",
@@ -18,5 +19,6 @@ __all__ = [
     "ParkedMessage",
     "PartitionEpoch",
     "RetryMessage",
+    "ScheduledMessage",
     "SentMessage",
 ]

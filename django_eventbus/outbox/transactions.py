@@ -23,32 +23,31 @@ def alias_of(config: BusConfig, using: str | None) -> str:
     )
 
 
-def require_transaction(config: BusConfig, connection: BaseDatabaseWrapper) -> None:
-    """Raise TransactionRequired unless a publish on this connection commits with the caller's changes."""
+def require_transaction(config: BusConfig, connection: BaseDatabaseWrapper, *, verb: str = "publish") -> None:
+    """Raise TransactionRequired unless what is written on this connection commits with the caller's changes."""
     if is_in_transaction(connection):
         return
-    _refuse_coroutine()
+    _refuse_coroutine(verb)
     if is_manual(connection):
         return
     alias = connection.alias
-    refuse_split(alias)
+    refuse_split(alias, verb=verb)
     if config.require_atomic:
         raise TransactionRequired(
-            f"publish() was called outside a transaction on database {alias!r}, so the event could survive a change "
-            f"that fails. Wrap both: with transaction.atomic({_using(alias)}): change(); publish(...). "
+            f"{verb}() was called outside a transaction on database {alias!r}, so what it does could survive a change "
+            f"that fails. Wrap both: with transaction.atomic({_using(alias)}): change(); {verb}(...). "
             f"EVENTBUS[{config.alias!r}]['REQUIRE_ATOMIC'] = False allows it."
         )
 
 
-def refuse_split(alias: str) -> None:
+def refuse_split(alias: str, *, verb: str = "publish") -> None:
     """Raise TransactionRequired while some other database is in a transaction and this one is not."""
     for other in connections.all(initialized_only=True):
         if other.alias != alias and (is_in_transaction(other) or (other.connection is not None and is_manual(other))):
             raise TransactionRequired(
-                f"publish() writes to database {alias!r}, which is not in a transaction, while database "
+                f"{verb}() writes to database {alias!r}, which is not in a transaction, while database "
                 f"{other.alias!r} is: that change and this event would not commit together. Open "
-                f"transaction.atomic({_using(alias)}) around the publish, or publish on a bus whose DATABASE is "
-                f"{other.alias!r}."
+                f"transaction.atomic({_using(alias)}) around {verb}(), or use a bus whose DATABASE is {other.alias!r}."
             )
 
 
@@ -68,12 +67,11 @@ def _using(alias: str) -> str:
     return "" if alias == "default" else f"using={alias!r}"
 
 
-def _refuse_coroutine() -> None:
+def _refuse_coroutine(verb: str) -> None:
     try:
         asyncio.get_running_loop()
     except RuntimeError:
         return
     if not os.environ.get("DJANGO_ALLOW_ASYNC_UNSAFE"):
-        raise TransactionRequired(
-            "publish() was called in a coroutine, where no transaction can be open. Await apublish()."
-        )
+        instead = "Await apublish()" if verb == "publish" else "Call it in a sync function through sync_to_async"
+        raise TransactionRequired(f"{verb}() was called in a coroutine, where no transaction can be open. {instead}.")

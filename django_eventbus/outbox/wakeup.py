@@ -32,6 +32,21 @@ def wake(config: BusConfig, using: str) -> None:
         waker(config, using)
 
 
+def wake_after_commit(config: BusConfig, using: str) -> None:
+    """Wake the relay once the open transaction commits; every write registers this for itself.
+
+    One shared registration would be lost with a savepoint that rolls back.
+    """
+    connection = connections[using]
+
+    def wake_relay() -> None:  # a plain function, no partial: Django asks a robust hook that raises for its name
+        wake(config, using)
+
+    # Under set_autocommit(False) there is no hook to register: polling finds the rows.
+    if connection.in_atomic_block or connection.get_autocommit():
+        connection.on_commit(wake_relay, robust=True)
+
+
 def way_of(config: BusConfig, using: str) -> Way:
     """Return the way in which commits on this alias wake the relay of this bus."""
     if config.outbox.wake_with is not None:
