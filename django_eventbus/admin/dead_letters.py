@@ -50,6 +50,8 @@ class DeadLetterAdmin(DeadLetterPages):
                 return self.has_replay_permission(request)
             case OperatorActionKind.DISCARD:
                 return self.has_discard_permission(request)
+            case _:
+                return False
 
     def get_urls(self) -> list[URLPattern]:
         verdict = path(
@@ -72,7 +74,7 @@ class DeadLetterAdmin(DeadLetterPages):
             "died": aged(letter.failed_at),
             "happened": happened(letter),
             "next_step": next_step(letter),
-            "verdicts": [kind for kind in OperatorActionKind if is_dead and self.may(request, kind)],
+            "verdicts": [kind for kind in VERDICTS if is_dead and self.may(request, kind)],
             "may_not": is_dead and not self.has_replay_permission(request),
             "command_id": uuid4(),
             "verdict_query": f"?{DATABASE}={database_of(request)}",
@@ -85,7 +87,7 @@ class DeadLetterAdmin(DeadLetterPages):
         try:
             kind, target = OperatorActionKind(request.POST.get("verdict", "")), int(object_id)
         except ValueError as exc:
-            raise BadRequest(f"A verdict needs `verdict` ({', '.join(OperatorActionKind)}) and a dead letter.") from exc
+            raise BadRequest(f"A verdict needs `verdict` ({', '.join(VERDICTS)}) and a dead letter.") from exc
         self.decide(request, kind, [target])
         url = reverse("admin:eventbus_deadletter_change", args=[object_id])
         return HttpResponseRedirect(f"{url}?{DATABASE}={database_of(request)}")

@@ -14,22 +14,24 @@ from .facts import badge, link, moment
 
 @admin.register(OperatorAction)
 class OperatorActionAdmin(ReadOnlyAdmin):
-    """Show who replayed or discarded which dead letter, and why."""
+    """Show who did what to which dead letter, message or recurring event, and why."""
 
-    about = "Who replayed or discarded which dead letter, when, and why. Rows are never changed."
+    about = "What operators did, to what, when, and why. Rows are never changed."
     when_empty = "No operator has acted yet."
-    list_display = ("id", "act", "actor", "letter", "reason", "acted")
+    list_display = ("id", "act", "actor", "acted_on", "reason", "acted")
     list_filter = ("kind", recent_values("actor", title="actor"))
-    fieldsets = (("Act", {"fields": ("act", "letter", "actor", "reason", "acted", "command_id")}),)
+    fieldsets = (("Act", {"fields": ("act", "acted_on", "actor", "reason", "acted", "command_id")}),)
     readonly_fields = flatten_fieldsets(fieldsets)
 
     @admin.display(description="act")
     def act(self, action: OperatorAction) -> SafeString:
         return badge(action.kind)
 
-    @admin.display(description="dead letter")
-    def letter(self, action: OperatorAction) -> SafeString:
+    @admin.display(description="on")
+    def acted_on(self, action: OperatorAction) -> SafeString | str:
         number = action.dead_letter_id
+        if number is None:
+            return action.target
         return link(DeadLetter, number, f"dead letter {number}", using=action._state.db)
 
     @admin.display(description="when")

@@ -247,8 +247,22 @@ class Migration(migrations.Migration):
             fields=[
                 ("id", models.BigAutoField(primary_key=True, serialize=False)),
                 ("command_id", models.UUIDField(default=uuid.uuid4)),
-                ("kind", models.TextField(choices=[("replay", "replay"), ("discard", "discard")])),
-                ("dead_letter_id", models.BigIntegerField()),
+                (
+                    "kind",
+                    models.TextField(
+                        choices=[
+                            ("replay", "replay"),
+                            ("discard", "discard"),
+                            ("cancel", "cancel"),
+                            ("deliver_now", "deliver now"),
+                            ("pause", "pause"),
+                            ("resume", "resume"),
+                            ("run_now", "run now"),
+                        ]
+                    ),
+                ),
+                ("dead_letter_id", models.BigIntegerField(null=True)),
+                ("target", models.TextField(blank=True, default="")),
                 ("actor", models.TextField()),
                 ("reason", models.TextField(blank=True, default="")),
                 ("acted_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
@@ -261,7 +275,12 @@ class Migration(migrations.Migration):
                 "constraints": [
                     models.UniqueConstraint(
                         fields=("command_id", "dead_letter_id"), name="eventbus_operator_action_once"
-                    )
+                    ),
+                    models.UniqueConstraint(
+                        condition=~models.Q(target=""),
+                        fields=("target", "command_id"),
+                        name="eventbus_action_target_once",
+                    ),
                 ],
             },
         ),

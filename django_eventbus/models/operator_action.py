@@ -12,6 +12,11 @@ from django.db.models.functions import Now
 class OperatorActionKind(models.TextChoices):
     REPLAY = "replay", "replay"
     DISCARD = "discard", "discard"
+    CANCEL = "cancel", "cancel"
+    DELIVER_NOW = "deliver_now", "deliver now"
+    PAUSE = "pause", "pause"
+    RESUME = "resume", "resume"
+    RUN_NOW = "run_now", "run now"
 
 
 class OperatorActionQuerySet(models.QuerySet["OperatorAction"]):
@@ -29,14 +34,23 @@ class OperatorActionQuerySet(models.QuerySet["OperatorAction"]):
             for number in dead_letter_ids
         )
 
+    def record_on(self, target: str, kind: OperatorActionKind, *, command_id: UUID, actor: str, reason: str) -> bool:
+        """Write down an act on what is no dead letter, in the transaction of the act and before it.
+
+        Return False where this very command has acted on it: a form that is sent twice acts once.
+        """
+        named = {"kind": kind, "actor": actor, "reason": reason}
+        return self.get_or_create(command_id=command_id, target=target, defaults=named)[1]
+
 
 class OperatorAction(models.Model):
-    """Record one act on one dead letter; never updated, never deleted by the app."""
+    """Record one act on one thing; never updated, never deleted by the app."""
 
     id = models.BigAutoField(primary_key=True)
     command_id = models.UUIDField(default=uuid4)  # one per click or command; the same for all rows of a bulk action
     kind = models.TextField(choices=OperatorActionKind.choices)
-    dead_letter_id = models.BigIntegerField()
+    dead_letter_id = models.BigIntegerField(null=True)
+    target = models.TextField(blank=True, default="")  # what else it was: "recurring shop.nightly"
     actor = models.TextField()  # username, or "command line: <os user>"
     reason = models.TextField(blank=True, default="")
     acted_at = models.DateTimeField(db_default=Now())
@@ -48,9 +62,12 @@ class OperatorAction(models.Model):
         default_permissions = ("view",)
         verbose_name = "operator action"
         constraints = [
-            models.UniqueConstraint(fields=["command_id", "dead_letter_id"], name="eventbus_operator_action_once")
+            models.UniqueConstraint(fields=["command_id", "dead_letter_id"], name="eventbus_operator_action_once"),
+            models.UniqueConstraint(
+                fields=["target", "command_id"], condition=~models.Q(target=""), name="eventbus_action_target_once"
+            ),
         ]
         indexes = [models.Index(fields=["dead_letter_id"], name="eventbus_action_dead_letter")]
 
     def __str__(self) -> str:
-        return f"{self.actor} {self.kind} {self.dead_letter_id}"
+        return f"{self.actor} {self.kind} {self.target or self.dead_letter_id}"
