@@ -98,7 +98,7 @@ def _number_buses(*, using: str, **_: Any) -> None:
     from .outbox import wakeup
 
     wakeup.release()
-    served = [bus.config.alias for bus in buses.values() if bus.config.database == using]
+    served = [queue.alias for bus in buses.values() if bus.config.database == using for queue in bus.config.queues]
     # `migrate` may have run for another app only, or a router may keep the tables off this database.
     if served and ControlFlag._meta.db_table in connections[using].introspection.table_names():
         ControlFlag.objects.using(using).ensure_buses(served)

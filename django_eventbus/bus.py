@@ -58,6 +58,11 @@ class Bus:
         return cast("Transport", factory(self.config))
 
     @cached_property
+    def local(self) -> Bus:
+        """Return the bus of the local queue: this one where its transport is local."""
+        return self if self.config.local is self.config else Bus(self.config.local)
+
+    @cached_property
     def groups(self) -> Mapping[str, HandlerGroup]:
         """Return the consumer groups of this project's handlers; needs ready apps."""
         return groups_of(self.config)

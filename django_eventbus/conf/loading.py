@@ -17,6 +17,7 @@ from .problems import Problem, Severity, likely, shown
 from .reading import Refused, read
 from .rules import broken_rules
 from .sections import (
+    LOCAL_SUFFIX,
     SHORT_TRANSPORTS,
     BusConfig,
     ConsumerConfig,
@@ -71,6 +72,8 @@ def _read_buses(raw: Any) -> tuple[dict[str, BusConfig], list[Problem]]:
         path = f"EVENTBUS[{alias!r}]"
         if not isinstance(alias, str) or not alias:
             found.append(_wrong(path, "alias", alias, Refused("a text as alias")))
+        elif alias.endswith(LOCAL_SUFFIX):
+            found.append(_wrong(path, "alias", alias, Refused(f"another alias: {LOCAL_SUFFIX!r} marks local queues")))
         elif not isinstance(bus, Mapping):
             found.append(_wrong(path, alias, bus, Refused("a dict with the settings of one bus")))
         else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Annotated, Any, Literal
 
@@ -15,6 +15,7 @@ SHORT_TRANSPORTS = {"kafka": KAFKA_TRANSPORT, "local": LOCAL_TRANSPORT, "memory"
 # More than 64 savepoints in one transaction overflow the server's subtransaction cache, which slows every session.
 MOST_SAVEPOINTS = 64
 SHARDS = 64
+LOCAL_SUFFIX = ":local"  # no alias of a user ends so
 _DELAYS = tuple(timedelta(seconds=seconds) for seconds in (1, 5, 30, 300))
 
 
@@ -128,3 +129,31 @@ class BusConfig:
     retry: RetryConfig = RetryConfig()
     dead_letter: DeadLetterConfig = DeadLetterConfig()
     middleware: tuple[DottedPath, ...] = ()  # room for a later version: must stay empty
+
+    @property
+    def local(self) -> BusConfig:
+        """Return the bus's local queue: this bus itself where its transport is local, else a companion of it.
+
+        The companion is a bus with a number of its own, so that its rows share the tables and nothing else. Nobody
+        names it: `consume_events` runs it beside the workers of its bus.
+        """
+        if self.transport == LOCAL_TRANSPORT:
+            return self
+        # The commit may happen in any process, the relay runs where the handlers do: no thread and no task reaches it.
+        wake_with: WakeWith | None = "poll" if self.outbox.wake_with == "poll" else None
+        return replace(
+            self,
+            alias=f"{self.alias}{LOCAL_SUFFIX}",
+            transport=LOCAL_TRANSPORT,
+            outbox=replace(self.outbox, relays=1, wake_with=wake_with),
+        )
+
+    @property
+    def queues(self) -> tuple[BusConfig, ...]:
+        """Return what holds rows for this bus: itself, and its companion where it has one."""
+        return (self,) if self.transport == LOCAL_TRANSPORT else (self, self.local)
+
+    @property
+    def is_companion(self) -> bool:
+        """Say whether this is the local queue of a bus that has a broker."""
+        return self.alias.endswith(LOCAL_SUFFIX)

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from django_eventbus.conf import BusConfig
+from django_eventbus.conf.sections import LOCAL_SUFFIX
 from django_eventbus.delivery.groups import HandlerGroup
 from django_eventbus.models import RetryMessage
 from django_eventbus.transports.base import Record, TopicPartition
@@ -21,7 +22,6 @@ from .reporting import Reporter
 from .trouble import Abandoned, Fenced
 from .turn import Arrival, Turn, Waiting
 
-PLACE = TopicPartition("", 0)  # one row per group; its owner is who holds the relay's locks
 DUE_LANES = 200
 
 
@@ -68,6 +68,7 @@ class _Member:
 
     def __init__(self, group: HandlerGroup, config: BusConfig) -> None:
         self._home = config.database
+        self._place = place_of(config)
         self._until = 0.0
         self._in_flight = config.consumer.batch_size
         self._ownership = Ownership(group, config, owner=f"{socket.gethostname()}:{os.getpid()}")
@@ -106,7 +107,7 @@ class _Member:
 
     def give_back(self) -> None:
         """Leave the partition clean."""
-        claim = self._ownership.forget(PLACE)
+        claim = self._ownership.forget(self._place)
         if claim is not None:
             self._ownership.give_back(claim)
 
@@ -126,12 +127,12 @@ class _Member:
             claim.careful_for = max(0, claim.careful_for - len(items))
 
     def _claim(self) -> Claim | None:
-        if PLACE not in self._ownership.claims:
-            self._ownership.want(PLACE)
+        if self._place not in self._ownership.claims:
+            self._ownership.want(self._place)
             for claim in self._ownership.take_due():
                 # More than one unit was never in flight here.
                 claim.careful_for = min(claim.careful_for, self._in_flight)
-        return self._ownership.claims.get(PLACE)
+        return self._ownership.claims.get(self._place)
 
     def _on_fenced(self, claim: Claim) -> None:
         self._ownership.forget(claim.place)
@@ -139,3 +140,12 @@ class _Member:
     def _sleep(self, seconds: float) -> bool:
         time.sleep(seconds)
         return time.monotonic() > self._until
+
+
+def place_of(config: BusConfig) -> TopicPartition:
+    """Return the partition of each group on a local queue; its owner is who holds the relay's locks.
+
+    It is the same before and after a bus gets a broker, so what waits there is carried out all the same. Two buses
+    that share a group have one each.
+    """
+    return TopicPartition(config.alias if config.is_companion else f"{config.alias}{LOCAL_SUFFIX}", 0)

@@ -152,7 +152,8 @@ def _discard(letters: Sequence[DeadLetter], using: str) -> None:
 
 
 def _buses() -> Mapping[str, BusConfig]:
-    return load(getattr(settings, "EVENTBUS", None))
+    configs = load(getattr(settings, "EVENTBUS", None)).values()
+    return {queue.alias: queue for config in configs for queue in config.queues}
 
 
 def _announce(letters: Iterable[DeadLetter], actor: str, reason: str) -> None:

@@ -9,6 +9,8 @@ from datetime import timedelta
 from django.db import connections, models
 from django.db.models.functions import Now
 
+from django_eventbus.conf.sections import LOCAL_SUFFIX
+
 from .retry import RetryMessage
 
 LOCK = "pg_advisory_xact_lock(('eventbus_partition'::regclass::oid::bigint << 32) | %s)"
@@ -105,10 +107,14 @@ class PartitionQuerySet(models.QuerySet["PartitionEpoch"]):
             mine.save(update_fields=["deaths"], using=self.db)
 
     def abandoned(self, group: str, *, topics: Collection[str]) -> list[PartitionEpoch]:
-        """Return partitions of topics that the group no longer reads but for which deliveries still wait."""
+        """Return partitions of topics that the group no longer reads but for which deliveries still wait.
+
+        Those of local queues are none: who carries these queues out owns them.
+        """
         waiting = RetryMessage.objects.using(self.db).filter(partition_id=models.OuterRef("id"))
         due = waiting.filter(available_at__lte=Now())
-        return list(self.filter(models.Exists(due), group=group).exclude(topic__in=topics))
+        read = models.Q(topic__in=topics) | models.Q(topic__endswith=LOCAL_SUFFIX)
+        return list(self.filter(models.Exists(due), group=group).exclude(read))
 
 
 class PartitionEpoch(models.Model):
@@ -116,7 +122,7 @@ class PartitionEpoch(models.Model):
 
     id = models.AutoField(primary_key=True)  # 32 bits: the low half of the advisory lock's key
     group = models.TextField(db_column="group_name")
-    topic = models.TextField()  # empty on the local transport
+    topic = models.TextField()  # "{alias}:local" on a local queue, which no broker's topic can be called
     number = models.IntegerField()
     epoch = models.BigIntegerField(default=0)
     owner = models.TextField(blank=True, default="")

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from django.db import connections
 
-from django_eventbus.conf import LOCAL_TRANSPORT, BusConfig
+from django_eventbus.conf import BusConfig
 from django_eventbus.models.relay import RelaySession
 from django_eventbus.signals import RelayState, emit, message_dead_lettered, message_sent, relay_state_changed
 from django_eventbus.transports.base import Sender
@@ -21,6 +21,7 @@ from .shards import shards_of
 from .sqlite import SqliteSession
 from .step import Reader, Step
 from .supervisor import Supervisor
+from .ways import way_of
 
 BUSY_PAUSE = 0.02  # seconds until the next look after the last message; doubled up to
 IDLE_PAUSE = 1.0
@@ -234,8 +235,7 @@ class Relay:
         if not self._is_on_postgresql:
             plain = SqliteSession(self._config)
             return plain, plain
-        wakes = self._config.outbox.wake_with
-        is_listening = wakes == "notify" or (wakes is None and self._config.transport != LOCAL_TRANSPORT)
+        is_listening = way_of(self._config, self._config.database) == "notify"
         session = RelaySession(self._config, shards=self._shards, is_listening=is_listening)
         return session, WindowReader(session, limit=self._config.outbox.batch_size)
 

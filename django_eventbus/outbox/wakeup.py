@@ -8,17 +8,16 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Literal
 
 from django.db import connections
 
-from django_eventbus.conf import LOCAL_TRANSPORT, BusConfig
+from django_eventbus.conf import BusConfig
 
 from .background import background_relays
 from .notifier import notifiers
 from .postgresql_bell import PostgresqlBell
+from .ways import Way, way_of
 
-Way = Literal["notify", "thread", "celery", "poll"]
 Waker = Callable[[BusConfig, str], None]
 
 
@@ -45,15 +44,6 @@ def wake_after_commit(config: BusConfig, using: str) -> None:
     # Under set_autocommit(False) there is no hook to register: polling finds the rows.
     if connection.in_atomic_block or connection.get_autocommit():
         connection.on_commit(wake_relay, robust=True)
-
-
-def way_of(config: BusConfig, using: str) -> Way:
-    """Return the way in which commits on this alias wake the relay of this bus."""
-    if config.outbox.wake_with is not None:
-        return config.outbox.wake_with
-    if config.transport == LOCAL_TRANSPORT:
-        return "thread"
-    return "notify" if connections[using].vendor == "postgresql" else "poll"
 
 
 def register_waker(way: Way, waker: Waker) -> None:
