@@ -84,3 +84,7 @@ class RetryAfter(EventBusError):
     def __init__(self, delay: float | timedelta, reason: str = "") -> None:
         self.delay = delay if isinstance(delay, timedelta) else timedelta(seconds=delay)
         super().__init__(reason or f"retry after {self.delay.total_seconds():g} s")
+
+
+class RetryAside(EventBusError):
+    """Raise in a handler to be run again by its policy while later messages of the key go on: it came too early."""

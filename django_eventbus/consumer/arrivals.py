@@ -85,9 +85,9 @@ class Arrivals:
     def failed(self, run: Run, error: BaseException) -> None:
         """Put a failed message at the head of its lane, or make it a dead letter."""
         match conclude(run, error, self._config, random=self._random):
-            case Again(delay=delay):
+            case Again(delay=delay, is_aside=is_aside):
                 retry_at = self._time() + delay
-                self._queue_first(run, error, available_at=retry_at)
+                self._queue_first(run, error, available_at=retry_at, is_aside=is_aside)
                 self._notes.add(run, Outcome.RETRY, error=error, retry_at=retry_at)
             case Dead(reason=reason, is_held=is_held):
                 self._burials.append(
@@ -119,13 +119,16 @@ class Arrivals:
         """Give messages back that nobody has handled: else the inbox would take their next delivery for a second."""
         InboxMessage.objects.using(self._using).filter(key__in=self._unhandled).delete()
 
-    def _queue_first(self, run: Run, error: BaseException, *, available_at: datetime) -> None:
+    def _queue_first(self, run: Run, error: BaseException, *, available_at: datetime, is_aside: bool = False) -> None:
         row = retry_row(run, attempts=run.delivery.attempt, available_at=available_at)
         row.error_type = storable(type_name(error), limit=LONGEST_NAME)
         row.error_message = storable(str(error), limit=LONGEST_MESSAGE)
         row.first_failed_at = self._time()
         self._rows.append(row)
-        self._waiting.add(run.delivery.lane)
+        if is_aside:
+            row.lane = row.key
+        else:
+            self._waiting.add(run.delivery.lane)
 
     def _time(self) -> datetime:
         return self._now + timedelta(seconds=monotonic() - self._opened_at)

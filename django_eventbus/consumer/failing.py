@@ -9,6 +9,7 @@ from random import Random
 
 from django_eventbus.conf import BusConfig, RetryConfig
 from django_eventbus.delivery.retry import GiveUp, RetryIn, RetryPolicy, decide
+from django_eventbus.exceptions import RetryAside
 from django_eventbus.models.dead_letter import DeadLetterReason
 
 from .run import Run
@@ -25,6 +26,7 @@ class Again:
     """Run it again after a delay."""
 
     delay: timedelta
+    is_aside: bool  # later messages of the key go on meanwhile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,13 +40,15 @@ class Dead:
 def conclude(run: Run, error: BaseException, config: BusConfig, *, random: Random) -> Again | Dead:
     """Decide what follows the failure of a run."""
     handler = run.delivery.handler
-    is_held = handler.on_dead_letter == "hold_key" and handler.ordered and run.delivery.record.key is not None
+    is_aside = isinstance(error, RetryAside)
+    is_ordered = handler.ordered and run.delivery.record.key is not None
+    is_held = handler.on_dead_letter == "hold_key" and is_ordered and not is_aside
     if isinstance(error, ProcessDied):
         return Dead(reason=DeadLetterReason.PROCESS_DIED, is_held=is_held)
     policy = handler.retry or _default_policy(config.retry)
     match decide(policy, attempt=run.delivery.attempt, exception=error, random=random):
         case RetryIn(delay=delay):
-            return Again(delay=delay)
+            return Again(delay=delay, is_aside=is_aside)
         case GiveUp(reason=reason):
             return Dead(reason=DeadLetterReason(reason.value), is_held=is_held)
 

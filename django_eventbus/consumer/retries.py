@@ -70,6 +70,7 @@ class Retries:
         self._done: list[UUID] = []
         self._replayed: list[int] = []
         self._postponed: list[tuple[Run, datetime, BaseException]] = []
+        self._aside: set[UUID] = set()  # postponed ones that go on in lanes of their own
         self._held: list[Run] = []
         self._burials: list[Burial] = []
         self._fanned_out: list[UUID] = []
@@ -95,7 +96,7 @@ class Retries:
 
     def steps_aside(self, run: Run) -> bool:
         """Let the rest of a lane wait once one of it has failed."""
-        return run.delivery.lane in self._stopped
+        return _row(run).lane in self._stopped
 
     def handled(self, run: Run) -> None:
         """Let a row go; the inbox keeps the message."""
@@ -106,13 +107,16 @@ class Retries:
         """Give a failed row its next time, or make it a dead letter."""
         row = _row(run)
         match conclude(run, error, self._config, random=self._random):
-            case Again(delay=delay):
+            case Again(delay=delay, is_aside=is_aside):
                 retry_at = self._time() + delay
-                self._stopped.add(row.lane)
+                if is_aside:
+                    self._aside.add(row.key)
+                else:
+                    self._stopped.add(row.lane)
                 self._postponed.append((run, retry_at, error))
                 self._notes.add(run, Outcome.RETRY, error=error, retry_at=retry_at)
             case Dead(reason=reason, is_held=is_held):
-                self._bury(row, run.delivery.record, run.delivery.envelope, reason, error, run.delivery.attempt)
+                self._burials.append(self._burial(run, row, reason, error))
                 self._notes.add(run, Outcome.DEAD_LETTERED, error=error)
                 if is_held:
                     self._stopped.add(row.lane)
@@ -125,6 +129,8 @@ class Retries:
         dead = bury(self._burials, config=self._config, using=self._using)
         for run, available_at, error in self._postponed:
             self._rows.postpone(_row(run).key, available_at=available_at, attempts=run.delivery.attempt, error=error)
+        if self._aside:
+            self._rows.set_apart(self._aside)
         for run in self._held:
             key = _row(run).key
             self._rows.hold(key, attempts=run.delivery.attempt, dead_letter_id=dead[key])
@@ -166,7 +172,6 @@ class Retries:
         match received:
             case Received(deliveries=deliveries) if row.handler:
                 (delivery,) = deliveries
-                delivery = replace(delivery, lane=row.lane)
                 condemned = self._condemned.get(row.key) or self._first_condemned.get(row.lane)
                 yield Run(delivery=delivery, claim=claim, using=self._using, row=row, condemned=condemned)
             case Received(deliveries=deliveries):
@@ -204,6 +209,18 @@ class Retries:
         self._done.append(row.key)
         if row.dead_letter_id is not None:
             self._replayed.append(row.dead_letter_id)
+
+    def _burial(self, run: Run, row: WaitingDelivery, reason: DeadLetterReason, error: BaseException) -> Burial:
+        burial = Burial.of_delivery(
+            run.delivery,
+            partition_id=row.partition_id,
+            reason=reason,
+            error=error,
+            first_failed_at=row.first_failed_at or self._time(),
+        )
+        # What waited aside takes its place among the others of its key when it is replayed.
+        is_apart = row.lane == row.key
+        return replace(burial, inbox_key=row.key, lane=run.delivery.lane if is_apart else row.lane)
 
     def _bury(
         self,

@@ -12,7 +12,7 @@ from django.db import transaction
 
 from django_eventbus import signals
 from django_eventbus.conf import BusConfig
-from django_eventbus.events.envelope import Envelope
+from django_eventbus.events.envelope import Envelope, saga_of
 from django_eventbus.events.registry import events
 from django_eventbus.models import DeadLetter
 from django_eventbus.models.dead_letter import DeadLetterReason, NewDeadLetter, pack_headers
@@ -38,6 +38,7 @@ class Burial:
     error: BaseException | str
     attempts: int = 0
     first_failed_at: datetime | None = None
+    saga_key: str = ""  # of the instance, where the handler is a saga
 
     @classmethod
     def of_delivery(
@@ -62,6 +63,7 @@ class Burial:
             error=error,
             attempts=delivery.attempt,
             first_failed_at=first_failed_at,
+            saga_key=_saga_key(delivery),
         )
 
     @classmethod
@@ -114,7 +116,31 @@ def _letter(burial: Burial, config: BusConfig) -> NewDeadLetter:
         attempts=burial.attempts,
         published_at=envelope.published_at if envelope else None,
         first_failed_at=burial.first_failed_at,
+        **_linked(burial, config),
     )
+
+
+def _saga_key(delivery: Delivery) -> str:
+    key_of = delivery.handler.saga_key
+    if key_of is None or delivery.event is None:
+        return ""
+    try:
+        return key_of(delivery.event)
+    # The boundary to the project's own correlation: its error may be the very reason of this burial.
+    except Exception:  # noqa: BLE001
+        return ""
+
+
+def _linked(burial: Burial, config: BusConfig) -> dict[str, str]:
+    """Name the saga that the message was for, or that published it; who else writes to the topic is not believed."""
+    saga, key = burial.handler, burial.saga_key
+    if not key:
+        envelope = burial.envelope
+        saga, key = saga_of(envelope) if envelope and envelope.source == config.source else ("", "")
+    return {
+        "saga": storable(saga, limit=LONGEST_NAME) if key else "",
+        "saga_key": storable(key, limit=LONGEST_NAME),
+    }
 
 
 def _described(envelope: Envelope | None) -> dict[str, str]:

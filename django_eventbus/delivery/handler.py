@@ -43,6 +43,7 @@ class Handler:
     versions: frozenset[str] | None = None  # None: every version that can become one of `events`
     takes_context: bool = False
     is_async: bool = False
+    saga_key: Callable[[Any], str] | None = None  # of a saga: event -> key of the instance that takes it
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -9,6 +9,8 @@ from datetime import datetime
 OutgoingRow = tuple[int, str, bytes | None, str, bytes | None]  # id, topic, key, headers text, payload: as SQL gives it
 SEPARATOR = "\x1f"  # between names and values in the outbox's headers column; refused inside them at publish
 
+SAGA_HEADER = "eventbus-saga"  # name and key of the saga that published a message, with a space between
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Envelope:
@@ -35,6 +37,12 @@ class Envelope:
     partition: int | None = None  # None until a broker gave one
     offset: int | None = None
     received_at: datetime | None = None
+
+
+def saga_of(envelope: Envelope) -> tuple[str, str]:
+    """Return name and key of the saga that published a message; empty where none did."""
+    name, _, key = dict(envelope.headers).get(SAGA_HEADER, "").partition(" ")
+    return name, key
 
 
 def join_headers(pairs: Iterable[tuple[str, str]]) -> str:

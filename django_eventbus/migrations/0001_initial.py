@@ -27,6 +27,14 @@ END $$;
 """
 
 
+SAGA_STATUS = [
+    ("running", "running"),
+    ("compensating", "compensating"),
+    ("completed", "completed"),
+    ("compensated", "compensated"),
+]
+
+
 def tune_postgresql(apps: object, schema_editor: BaseDatabaseSchemaEditor) -> None:
     if schema_editor.connection.vendor == "postgresql":
         schema_editor.execute(POSTGRESQL, params=None)
@@ -219,6 +227,8 @@ class Migration(migrations.Migration):
                 ("traceback", models.TextField(blank=True, default="")),
                 ("attempts", models.IntegerField(default=0)),
                 ("times_dead", models.IntegerField(default=1)),
+                ("saga", models.TextField(blank=True, default="")),
+                ("saga_key", models.TextField(blank=True, default="")),
                 ("published_at", models.DateTimeField(null=True)),
                 ("first_failed_at", models.DateTimeField(null=True)),
                 ("failed_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
@@ -239,6 +249,11 @@ class Migration(migrations.Migration):
                     models.Index(fields=["event_name", "-id"], name="eventbus_dead_event"),
                     models.Index(fields=["exception_type", "-id"], name="eventbus_dead_exception"),
                     models.Index(fields=["message_id"], name="eventbus_dead_message"),
+                    models.Index(
+                        condition=models.Q(("saga", ""), _negated=True),
+                        fields=["saga", "saga_key"],
+                        name="eventbus_dead_saga",
+                    ),
                 ],
             },
         ),
@@ -373,6 +388,68 @@ class Migration(migrations.Migration):
                         name="eventbus_retry_due",
                     ),
                 ],
+            },
+        ),
+        migrations.CreateModel(
+            name="SagaState",
+            fields=[
+                ("id", models.BigAutoField(primary_key=True, serialize=False)),
+                ("saga", models.TextField()),
+                ("key", models.TextField()),
+                ("bus", models.TextField()),
+                ("version", models.BigIntegerField()),
+                ("status", models.TextField(choices=SAGA_STATUS)),
+                ("state", models.TextField(null=True)),
+                ("state_version", models.TextField()),
+                ("timeouts", models.TextField(default="{}")),
+                ("compensations", models.TextField(default="[]")),
+                ("created_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ("updated_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ("ended_at", models.DateTimeField(null=True)),
+            ],
+            options={
+                "verbose_name": "saga",
+                "db_table": "eventbus_saga_state",
+                "default_permissions": ("view",),
+                "indexes": [
+                    models.Index(fields=["status", "-id"], name="eventbus_saga_status"),
+                    models.Index(
+                        condition=models.Q(("ended_at__isnull", False)),
+                        fields=["ended_at"],
+                        name="eventbus_saga_ended",
+                    ),
+                ],
+                "constraints": [models.UniqueConstraint(fields=("saga", "key"), name="eventbus_saga_unique")],
+            },
+        ),
+        migrations.CreateModel(
+            name="SagaHistory",
+            fields=[
+                (
+                    "pk",
+                    models.CompositePrimaryKey(
+                        "instance_id", "version", blank=True, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                ("instance_id", models.BigIntegerField()),
+                ("version", models.BigIntegerField()),
+                ("message", models.TextField()),
+                ("message_id", models.TextField(blank=True, default="")),
+                ("source", models.TextField(blank=True, default="")),
+                ("attempt", models.IntegerField(default=1)),
+                ("outcome", models.TextField()),
+                ("status", models.TextField(choices=SAGA_STATUS)),
+                ("state", models.TextField(null=True)),
+                ("outgoing", models.TextField(default="[]")),
+                ("timeouts", models.TextField(default="{}")),
+                ("actor", models.TextField(blank=True, default="")),
+                ("reason", models.TextField(blank=True, default="")),
+                ("occurred_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+            ],
+            options={
+                "verbose_name": "saga step",
+                "db_table": "eventbus_saga_history",
+                "default_permissions": ("view",),
             },
         ),
         migrations.RunPython(tune_postgresql, migrations.RunPython.noop),

@@ -7,6 +7,7 @@ from .operator_action import OperatorAction
 from .outbox import OutboxLane, OutboxMessage, ParkedMessage, SentMessage
 from .partition import PartitionEpoch
 from .retry import RetryMessage
+from .saga import SagaHistory, SagaState
 from .scheduled import ScheduledMessage
 
 __all__ = [
@@ -19,6 +20,8 @@ __all__ = [
     "ParkedMessage",
     "PartitionEpoch",
     "RetryMessage",
+    "SagaHistory",
+    "SagaState",
     "ScheduledMessage",
     "SentMessage",
 ]

@@ -100,6 +100,8 @@ class NewDeadLetter:
     exception_message: str = ""
     traceback: str = ""
     attempts: int = 0
+    saga: str = ""
+    saga_key: str = ""
     published_at: datetime | None = None
     first_failed_at: datetime | None = None
 
@@ -212,6 +214,8 @@ class DeadLetter(models.Model):
     traceback = models.TextField(blank=True, default="")
     attempts = models.IntegerField(default=0)
     times_dead = models.IntegerField(default=1)
+    saga = models.TextField(blank=True, default="")  # it was on its way to this saga, or was published by it
+    saga_key = models.TextField(blank=True, default="")
     published_at = models.DateTimeField(null=True)
     first_failed_at = models.DateTimeField(null=True)
     failed_at = models.DateTimeField(db_default=Now())
@@ -234,6 +238,7 @@ class DeadLetter(models.Model):
             models.Index(fields=["event_name", "-id"], name="eventbus_dead_event"),
             models.Index(fields=["exception_type", "-id"], name="eventbus_dead_exception"),
             models.Index(fields=["message_id"], name="eventbus_dead_message"),
+            models.Index(fields=["saga", "saga_key"], name="eventbus_dead_saga", condition=~models.Q(saga="")),
         ]
 
     def __str__(self) -> str:

@@ -14,9 +14,9 @@ from .inbox import FOREIGN
 MOVE = """
 INSERT INTO eventbus_dead_letter (direction, status, reason, bus, group_name, handler, event_name, event_version,
     message_id, source, correlation_id, tenant_id, topic, position, inbox_key, key, headers, payload, exception_type,
-    exception_message, traceback, attempts, times_dead, published_at, first_failed_at)
+    exception_message, traceback, attempts, times_dead, saga, saga_key, published_at, first_failed_at)
 SELECT 'out', 'dead', 'refused_by_broker', %s, '', '', event_name, %s, %s, %s, %s, %s, topic, id, %s, key, %s, payload,
-    %s, '', '', %s, 1, created_at, {now}
+    %s, '', '', %s, 1, %s, %s, created_at, {now}
 FROM {table} WHERE id = %s {lanes}
 """
 # Two messages published under one id are two dead letters: only the line of one that was replayed is written over.
@@ -33,6 +33,8 @@ class DeadRow(NamedTuple):
     source: str
     correlation_id: str
     tenant_id: str
+    saga: str  # that published it
+    saga_key: str
 
 
 class Session(Protocol):
@@ -66,7 +68,7 @@ def bury(
         if row.id in event_ids:
             message_id = str(_as_uuid(event_ids[row.id]))
             known = (session.alias, row.event_version, message_id, row.source, row.correlation_id, row.tenant_id)
-            rest = (row.headers, code, attempts, row.id, *where)
+            rest = (row.headers, code, attempts, row.saga, row.saga_key, row.id, *where)
             own = (*known, outbound_key(session.alias, message_id).hex, *rest)
             found = session.fetch(f"{move} {DIES_AGAIN} {ONLY_REPLAYED} RETURNING id", own)
             found = found or session.fetch(f"{move} RETURNING id", (*known, None, *rest))

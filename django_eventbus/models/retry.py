@@ -111,6 +111,10 @@ class RetryQuerySet(models.QuerySet["RetryMessage"]):
             error_message=storable(str(error), limit=LONGEST_MESSAGE),
         )
 
+    def set_apart(self, keys: Collection[UUID]) -> None:
+        """Give rows lanes of their own, so that nothing waits behind them; where they are alone, they stay so."""
+        self.filter(key__in=keys).update(lane=models.F("key"))
+
     def hold(self, key: UUID, *, attempts: int, dead_letter_id: int) -> None:
         """Keep a dead delivery at the head of its lane until an operator's verdict."""
         self.filter(key=key).update(

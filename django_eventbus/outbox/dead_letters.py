@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from django_eventbus.events.cloudevents import from_record
-from django_eventbus.events.envelope import Envelope, OutgoingRow
+from django_eventbus.events.envelope import Envelope, OutgoingRow, saga_of
 from django_eventbus.exceptions import Undecodable
 from django_eventbus.models.dead_letter import pack_headers
 from django_eventbus.models.relay_dead import DeadRow
@@ -25,7 +25,7 @@ def describe(row: OutgoingRow, *, envelope: Envelope | None) -> DeadRow:
     except ValueError:
         headers = pack_headers([("unreadable", row[3].encode())])
     if envelope is None:
-        return DeadRow(row[0], headers, "", "", "", "")
+        return DeadRow(row[0], headers, "", "", "", "", "", "")
     return DeadRow(
         row[0],
         headers,
@@ -33,4 +33,5 @@ def describe(row: OutgoingRow, *, envelope: Envelope | None) -> DeadRow:
         envelope.source,
         envelope.correlation_id or "",
         envelope.tenant_id or "",
+        *saga_of(envelope),
     )

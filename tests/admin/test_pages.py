@@ -114,9 +114,9 @@ def fill_large_tables() -> None:
               FROM generate_series(1, {ROWS}) n;
             INSERT INTO eventbus_dead_letter (direction, status, reason, bus, group_name, handler, event_name,
                 event_version, message_id, source, correlation_id, tenant_id, topic, headers, exception_type,
-                exception_message, traceback, attempts, times_dead)
+                exception_message, traceback, attempts, times_dead, saga, saga_key)
               SELECT 'in', 'dead', 'rejected', 'default', '', '', '', '', '', '', '', '', 't',
-                {headers}, '', '', '', 1, 1
+                {headers}, '', '', '', 1, 1, '', ''
               FROM generate_series(1, {ROWS});
             ANALYZE eventbus_outbox; ANALYZE eventbus_sent; ANALYZE eventbus_inbox; ANALYZE eventbus_retry;
             ANALYZE eventbus_dead_letter;
