@@ -169,7 +169,7 @@ def test_a_function_that_cannot_be_called_with_an_event_is_refused(function: Any
         ({"batch": 0}, "batch=0"),
         ({"batch": True}, "batch=True"),
         ({"timeout": 0}, "timeout=0"),
-        ({"name": "two words"}, "no handler name"),
+        ({"name": "two words"}, "name. Write letters"),
     ],
 )
 def test_wrong_options_are_named(options: dict[str, Any], message: str) -> None:
