@@ -20,7 +20,6 @@ from django_eventbus.models.relay import RelaySession
 from django_eventbus.outbox import reader
 from django_eventbus.outbox.composition import LONGEST_KEY
 from django_eventbus.outbox.reader import WindowReader
-from django_eventbus.outbox.relay import Relay
 from django_eventbus.outbox.shards import shards_of
 from django_eventbus.transports.base import FailureKind
 from tests.outbox.relaying import (
@@ -323,7 +322,8 @@ def test_an_idle_relay_holds_its_locks_but_nothing_that_would_keep_vacuum_waitin
                 "SELECT count(*) FILTER (WHERE a.backend_xid IS NOT NULL OR a.backend_xmin IS NOT NULL), count(*)"
                 " FROM pg_locks l JOIN pg_stat_activity a USING (pid)"
                 " WHERE l.locktype = 'advisory' AND l.classid = 'eventbus_outbox'::regclass::oid AND l.granted"
-                " AND a.datname = current_database() AND a.application_name = 'django_eventbus relay' AND a.state = 'idle in transaction'"
+                " AND a.datname = current_database() AND a.state = 'idle in transaction'"
+                " AND a.application_name = 'django_eventbus relay'"
             )
             harmful, held = cursor.fetchone()
 
