@@ -15,6 +15,7 @@ from django_eventbus.events.envelope import OutgoingRow
 
 from .control import ControlFlag
 from .relay_lanes import TRAVELLING, RelayLanes
+from .relay_scheduled import RelaySchedule
 
 if TYPE_CHECKING:
     import psycopg
@@ -215,8 +216,11 @@ class RelaySession:
             SELECT NOT EXISTS (SELECT FROM eventbus_outbox WHERE bus = %(bus)s {shards}) AND NOT EXISTS (
                 SELECT FROM eventbus_outbox_lane AS l JOIN eventbus_outbox_parked AS p ON p.lane_id = l.id
                 WHERE l.bus = %(bus)s {shards.replace("shard", "l.shard", 1)} AND l.available_at < '9999-01-01Z')
+            AND NOT EXISTS (SELECT FROM eventbus_scheduled
+                WHERE bus = %(bus)s {shards} AND due_at <= statement_timestamp())
         """  # noqa: S608
         self.lanes = RelayLanes(self)
+        self.scheduled = RelaySchedule(self, shards=shards)
 
     def _listener(self) -> psycopg.Connection[Any] | None:
         if alias := self._config.outbox.listen_database:

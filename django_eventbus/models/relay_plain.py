@@ -17,6 +17,7 @@ from .control import ControlFlag
 from .outbox import HELD_UNTIL, OutboxLane, OutboxMessage, ParkedMessage, SentMessage, TravellingMessage
 from .relay_dead import DeadRow, bury
 from .relay_lanes import Lane, ParkedRow
+from .relay_scheduled import PlainSchedule
 
 SENDABLE = ("id", "topic", "key", "headers", "payload")
 TRAVELLING = ("id", "event_id", "event_name", "bus", "shard", "topic", "key", "headers", "payload", "created_at")
@@ -38,6 +39,7 @@ class PlainSession:
         self.is_archiving = config.outbox.retention is not None
         self._limit = config.outbox.batch_size
         self.lanes = PlainLanes(self)
+        self.scheduled = PlainSchedule(self)
 
     # The bracket of a step
 
@@ -88,7 +90,7 @@ class PlainSession:
         """Say whether nothing waits, but for what is held for a verdict."""
         lanes = OutboxLane.objects.using(self.using).filter(bus=self.bus, available_at__lt=HELD_UNTIL)
         parked = ParkedMessage.objects.using(self.using).filter(lane_id__in=lanes.values("id"))
-        return not self.outbox().exists() and not parked.exists()
+        return not (self.outbox().exists() or parked.exists() or self.scheduled.is_due())
 
     def fetch(self, statement: str, values: Any = None) -> list[Any]:
         with connections[self.using].cursor() as cursor:

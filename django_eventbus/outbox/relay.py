@@ -15,7 +15,8 @@ from django_eventbus.models.relay import RelaySession
 from django_eventbus.signals import RelayState, emit, message_dead_lettered, message_sent, relay_state_changed
 from django_eventbus.transports.base import Sender
 
-from . import settling
+from . import agenda, settling
+from .agenda import Agenda
 from .reader import WindowReader
 from .shards import shards_of
 from .sqlite import SqliteSession
@@ -30,7 +31,7 @@ SLICE = 0.2  # seconds after which a waiting relay looks whether it shall stop
 BUDGET = 0.8  # share of GRACE that a step may take: it must have ended before a standby evicts it
 
 
-class Session(settling.Session, Protocol):
+class Session(settling.Session, agenda.Session, Protocol):
     """Be what the loop asks of the database; see models/relay.py and models/relay_plain.py."""
 
     @property
@@ -82,6 +83,7 @@ class Relay:
         self._session: Session | None = None
         self._sender: Sender | None = None
         self._reader: Reader
+        self._agenda: Agenda
         self._pause = 0.0  # before the next step, under its locks
         self._idle_pause = BUSY_PAUSE
         self._is_backing_off = False
@@ -122,6 +124,7 @@ class Relay:
         try:
             if self._session is None:
                 self._session, self._reader = self._open_session()
+                self._agenda = Agenda(self._session)
             if self._sender is None:
                 self._sender = self._open_sender()
             began = time.monotonic()
@@ -148,6 +151,13 @@ class Relay:
             if stop.is_set():
                 session.rollback()
                 return
+            if self._agenda.move_due(is_busy=not self._pause):
+                # Before anything is sent: else, after a crash, what was sent would wait again, to be cancelled.
+                session.commit()
+                began = time.monotonic()
+                if not session.begin():
+                    self._stand_by(session, stop)
+                    return
             until = began + BUDGET * self._grace
             step = Step(self._config, session=session, reader=self._reader, sender=sender, until=until)
             step.run()
@@ -191,14 +201,14 @@ class Relay:
             self._is_backing_off = False
             self._supervisor.recovered()
             self._become(RelayState.ACTIVE)
-            self._pause = 0.0 if step.has_read else self._idle_pause
+            self._pause = 0.0 if step.has_read else min(self._idle_pause, self._agenda.wait())
             self._idle_pause = BUSY_PAUSE if step.has_read else min(IDLE_PAUSE, 2 * self._idle_pause)
         self._report = RelayReport(
             sent=self._report.sent + settlement.sent,
             dead_lettered=self._report.dead_lettered + len(settlement.buried),
             parked=self._report.parked + settlement.parked,
             steps=self._report.steps + 1,
-            is_empty=step.is_empty,
+            is_empty=step.is_empty and not self._agenda.has_more,
             state=self._state,
         )
         self._announce(step)
