@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 from typing import Any
 
+from django_eventbus.delivery.cascades import events_in
 from django_eventbus.delivery.context import MessageContext
 from django_eventbus.models.saga import SagaStatus
 
@@ -138,8 +139,7 @@ def _run(draft: Draft, method: str, *arguments: object, trigger: Trigger, is_new
 
 def _call(draft: Draft, method: str, *arguments: object) -> None:
     saga = draft.declaration.cls(draft)
-    returned = getattr(saga, method)(*arguments)
-    for event in returned if isinstance(returned, Iterable) else () if returned is None else (returned,):
+    for event in events_in(getattr(saga, method)(*arguments), of=f"{draft.declaration.name}.{method}"):
         draft.publish(event)
 
 

@@ -36,7 +36,7 @@ class Route:
     when_unknown: WhenUnknown = "retry"  # what becomes of an event without instance and without such a method
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, slots=True, weakref_slot=True, kw_only=True, eq=False)
 class SagaDeclaration:
     """Hold what one saga class declared; one per class, compared by identity."""
 

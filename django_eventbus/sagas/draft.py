@@ -102,6 +102,17 @@ class Draft:
         """Make a new instance of it."""
         self.status = SagaStatus.RUNNING
 
+    def replace_state(self, state: object) -> None:
+        """Set the state; raise SagaMisused for an object of another class."""
+        if not self.may_change:
+            raise SagaMisused(f"{self._where}: self.state cannot be set in @not_found, where nothing runs.")
+        if not isinstance(state, self.declaration.state.cls):
+            raise SagaMisused(
+                f"{self._where}: self.state is to be {type(state).__qualname__}, but is declared as "
+                f"{self.declaration.state.cls.__qualname__}."
+            )
+        self.state = state
+
     @property
     def has_ended(self) -> bool:
         return self.status is not None and self.status.is_final
