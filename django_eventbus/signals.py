@@ -50,6 +50,9 @@ class RelayState(StrEnum):
 
 # event, envelope, bus, using, due_at (None: at once): the row is written, the caller's transaction may still roll back.
 event_published = Signal()
+# event, envelope, handler, error (exception): a handler of a domain event that is dispatched on commit failed. Nothing
+# of the event is stored, so nothing runs it again.
+domain_event_failed = Signal()
 # bus, using, count, duration (timedelta): one batch was acknowledged by the broker and deleted from the outbox.
 message_sent = Signal()
 # envelopes (one, or a batch handler's list), handler, group, attempt, outcome ("handled", "duplicate", "ignored"),
@@ -62,6 +65,15 @@ message_retried = Signal()
 message_dead_lettered = Signal()
 # envelope, handler, dead_letter_id, operator (text), reason: a replay was ordered, and the order is committed.
 dead_letter_replayed = Signal()
+# saga (name), key, outcome (as in the history, or "ignored_late", "duplicate_start", "unknown_instance",
+# "not_found_handled"), method ("" where none ran), bus: a message was taken by a saga; after its commit.
+saga_stepped = Signal()
+# bus, using, name, at (datetime), event_ids: an occurrence of a recurring event is committed.
+occurrence_published = Signal()
+# bus, using, name, at, attempt, error (exception), again_at (datetime): its function, or its publishing, failed.
+occurrence_failed = Signal()
+# bus, using, name, since (datetime), missed ("latest" or "skip"): occurrences from then on were left out.
+occurrences_missed = Signal()
 # bus, using, state (RelayState), shards (collection), reason (text): a relay of this process became something else.
 relay_state_changed = Signal()
 # group, partitions (collection of (topic, number)): the broker gave partitions to this worker.
@@ -79,7 +91,7 @@ def emit(signal: Signal, sender: type | None = None, **details: Any) -> None:
 def connect_logging() -> None:
     """Connect the receivers that log; called once when the apps are ready, after LOGGING took effect.
 
-    The two signals that come with every event are connected only where their DEBUG lines are wanted: thousands a second
+    The signals that come with every event are connected only where their DEBUG lines are wanted: thousands a second
     would pay for lines that nobody reads.
     """
     for signal, receiver in _ALWAYS.items():
@@ -166,6 +178,16 @@ def _log_dead_lettered(
     )
 
 
+def _log_domain_event_failed(envelope: Message, handler: str, error: BaseException, **details: Any) -> None:
+    logger.error(
+        "domain event lost event=%s id=%s handler=%s error=%s",
+        *map(_plain, (envelope.event_name, envelope.message_id, handler)),
+        _reason(error),
+        exc_info=error,
+        extra=message_fields(envelope, handler=handler),
+    )
+
+
 def _log_replayed(
     envelope: Message | None, handler: str, dead_letter_id: object, operator: str, **details: Any
 ) -> None:
@@ -176,6 +198,28 @@ def _log_replayed(
         _plain(operator),
         extra=message_fields(envelope, handler=handler),
     )
+
+
+def _log_saga(saga: str, key: str, outcome: str, method: str, **details: Any) -> None:
+    logger.debug("saga %s saga=%s key=%s method=%s", outcome, *map(_plain, (saga, key, method or "-")))
+
+
+def _log_occurrence(bus: str, name: str, at: datetime, event_ids: Collection[object], **details: Any) -> None:
+    logger.info("recurring name=%s bus=%s at=%s events=%s", name, bus, at.isoformat(), len(event_ids))
+
+
+def _log_failed_occurrence(
+    bus: str, name: str, at: datetime, attempt: int, error: BaseException, again_at: datetime, **details: Any
+) -> None:
+    logger.error(
+        "recurring failed name=%s bus=%s at=%s attempt=%s again_at=%s error=%s",
+        *(name, bus, at.isoformat(), attempt, again_at.isoformat(), _reason(error)),
+        exc_info=error,
+    )
+
+
+def _log_missed(bus: str, name: str, since: datetime, missed: str, **details: Any) -> None:
+    logger.warning("recurring missed name=%s bus=%s since=%s policy=%s", name, bus, since.isoformat(), missed)
 
 
 def _log_relay(bus: str, using: str, state: RelayState, reason: str = "", **details: Any) -> None:
@@ -211,9 +255,17 @@ _ALWAYS: Mapping[Signal, Any] = {
     message_sent: _log_sent,
     message_retried: _log_retried,
     message_dead_lettered: _log_dead_lettered,
+    domain_event_failed: _log_domain_event_failed,
     dead_letter_replayed: _log_replayed,
     relay_state_changed: _log_relay,
+    occurrence_published: _log_occurrence,
+    occurrence_failed: _log_failed_occurrence,
+    occurrences_missed: _log_missed,
     partitions_assigned: _log_assigned,
     partitions_revoked: _log_revoked,
 }
-_EVERY_EVENT: Mapping[Signal, Any] = {event_published: _log_published, message_handled: _log_handled}
+_EVERY_EVENT: Mapping[Signal, Any] = {
+    event_published: _log_published,
+    message_handled: _log_handled,
+    saga_stepped: _log_saga,
+}

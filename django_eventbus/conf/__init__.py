@@ -16,6 +16,7 @@ from .sections import (
     InboxConfig,
     OutboxConfig,
     RetryConfig,
+    SagaConfig,
 )
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "OutboxConfig",
     "Problem",
     "RetryConfig",
+    "SagaConfig",
     "Severity",
     "from_env",
     "load",

@@ -25,6 +25,7 @@ from .sections import (
     InboxConfig,
     OutboxConfig,
     RetryConfig,
+    SagaConfig,
 )
 
 SECTIONS: Mapping[str, type] = {
@@ -33,6 +34,7 @@ SECTIONS: Mapping[str, type] = {
     "INBOX": InboxConfig,
     "RETRY": RetryConfig,
     "DEAD_LETTER": DeadLetterConfig,
+    "SAGA": SagaConfig,
 }
 _HIDDEN_BY_REPR = ("OPTIONS", "PRODUCER_OPTIONS", "CONSUMER_OPTIONS")
 

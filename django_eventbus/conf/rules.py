@@ -25,6 +25,12 @@ def broken_rules(config: BusConfig, raw: Mapping[str, Any]) -> Iterator[Problem]
             f"is {config.consumer.max_in_flight}, less than one batch ({config.consumer.batch_size}).",
             "Raise it, or lower CONSUMER['BATCH_SIZE'].",
         )
+    if config.saga.warn_state_bytes > config.saga.max_state_bytes:
+        yield _problem(
+            f"{path}['SAGA']['WARN_STATE_BYTES']",
+            f"is {config.saga.warn_state_bytes}, more than MAX_STATE_BYTES ({config.saga.max_state_bytes}).",
+            "Lower it: a state is to be noticed before it is refused.",
+        )
     if config.middleware:
         yield _problem(f"{path}['MIDDLEWARE']", "is not empty, but this version runs no middleware.", "Remove it.")
     if config.transport == KAFKA_TRANSPORT:

@@ -103,6 +103,15 @@ class DeadLetterConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SagaConfig:
+    """Set how long sagas are kept, and how large they may be: `EVENTBUS[alias]["SAGA"]`."""
+
+    retention: timedelta | None = timedelta(days=90)  # for completed and compensated ones; None: kept for ever
+    warn_state_bytes: Annotated[int, Between(low=1)] = 16_384  # a state that grows beyond is logged
+    max_state_bytes: Annotated[int, Between(low=1)] = 65_536  # the step that makes it larger is refused
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BusConfig:
     """Set one bus: `EVENTBUS[alias]`; `load` fills in what depends on the project."""
 
@@ -128,6 +137,7 @@ class BusConfig:
     inbox: InboxConfig = InboxConfig()
     retry: RetryConfig = RetryConfig()
     dead_letter: DeadLetterConfig = DeadLetterConfig()
+    saga: SagaConfig = SagaConfig()
     middleware: tuple[DottedPath, ...] = ()  # room for a later version: must stay empty
 
     @property

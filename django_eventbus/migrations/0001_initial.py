@@ -348,6 +348,27 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name="RecurringEvent",
+            fields=[
+                ("id", models.AutoField(primary_key=True, serialize=False)),
+                ("bus", models.TextField()),
+                ("name", models.TextField()),
+                ("schedule", models.TextField()),
+                ("next_at", models.DateTimeField(null=True)),
+                ("available_at", models.DateTimeField(null=True)),
+                ("last_at", models.DateTimeField(null=True)),
+                ("is_paused", models.BooleanField(default=False)),
+                ("failures", models.IntegerField(default=0)),
+                ("last_error", models.TextField(blank=True, default="")),
+            ],
+            options={
+                "verbose_name": "recurring event",
+                "db_table": "eventbus_recurring",
+                "default_permissions": ("view",),
+                "constraints": [models.UniqueConstraint(fields=("bus", "name"), name="eventbus_recurring_unique")],
+            },
+        ),
+        migrations.CreateModel(
             name="RetryMessage",
             fields=[
                 ("key", models.UUIDField(primary_key=True, serialize=False)),
@@ -438,6 +459,7 @@ class Migration(migrations.Migration):
                 ("source", models.TextField(blank=True, default="")),
                 ("attempt", models.IntegerField(default=1)),
                 ("outcome", models.TextField()),
+                ("method", models.TextField(blank=True, default="")),
                 ("status", models.TextField(choices=SAGA_STATUS)),
                 ("state", models.TextField(null=True)),
                 ("outgoing", models.TextField(default="[]")),

@@ -27,10 +27,10 @@ UPDATE eventbus_saga_state SET version = version + 1, status = %(status)s, state
 WHERE id = %(id)s AND version = %(version)s - 1 RETURNING id
 """
 REMEMBERS = """
-INSERT INTO eventbus_saga_history (instance_id, version, message, message_id, source, attempt, outcome, status, state,
-    outgoing, timeouts, actor, reason, occurred_at)
-SELECT {instance}, %(version)s, %(message)s, %(message_id)s, %(source)s, %(attempt)s, %(outcome)s, %(status)s,
-    %(state)s, %(outgoing)s, %(timeout_changes)s, %(actor)s, %(reason)s, {now}
+INSERT INTO eventbus_saga_history (instance_id, version, message, message_id, source, attempt, outcome, method, status,
+    state, outgoing, timeouts, actor, reason, occurred_at)
+SELECT {instance}, %(version)s, %(message)s, %(message_id)s, %(source)s, %(attempt)s, %(outcome)s, %(method)s,
+    %(status)s, %(state)s, %(outgoing)s, %(timeout_changes)s, %(actor)s, %(reason)s, {now}
 """
 
 NOW = {"postgresql": "STATEMENT_TIMESTAMP()", "sqlite": "STRFTIME('%%Y-%%m-%%d %%H:%%M:%%f', 'NOW')"}
@@ -80,6 +80,7 @@ class Step:
     source: str = ""
     attempt: int = 1
     outcome: str
+    method: str = ""  # of the saga
     remembered: str | None  # JSON: the state for the history, also that of a model
     outgoing: str = "[]"  # JSON
     timeout_changes: str = "{}"  # JSON
@@ -180,6 +181,7 @@ class SagaHistory(models.Model):
     source = models.TextField(blank=True, default="")
     attempt = models.IntegerField(default=1)  # of the delivery that succeeded
     outcome = models.TextField()
+    method = models.TextField(blank=True, default="")  # of the saga; empty where none ran
     status = models.TextField(choices=SagaStatus.choices)  # after the step
     state = models.TextField(null=True)  # JSON, after the step
     outgoing = models.TextField(default="[]")  # JSON: [[event name, event id], ..]

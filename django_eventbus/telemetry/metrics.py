@@ -39,6 +39,7 @@ class MessageMeters:
 
     def __init__(self, meter: Meter) -> None:
         self._counters = {name: meter.create_counter(f"eventbus.messages.{name}", "{message}") for name in _COUNTERS}
+        self._steps = meter.create_counter("eventbus.saga.steps", "{step}")
         self._duration = meter.create_histogram(
             "messaging.process.duration", "s", explicit_bucket_boundaries_advisory=_SECONDS
         )
@@ -51,6 +52,7 @@ class MessageMeters:
             signals.message_handled: self._handled,
             signals.message_retried: self._retried,
             signals.message_dead_lettered: self._dead_lettered,
+            signals.saga_stepped: self._stepped,
         }
         for signal, receiver in receivers.items():
             signal.connect(receiver, weak=False, dispatch_uid=__name__)
@@ -76,6 +78,9 @@ class MessageMeters:
     def _dead_lettered(self, *, envelope: Message | None, handler: str, **details: Any) -> None:
         self._counters["failed"].add(1, _labels(envelope, handler))
         self._counters["dead_lettered"].add(1, _labels(envelope, handler))
+
+    def _stepped(self, *, saga: str, outcome: str, **details: Any) -> None:
+        self._steps.add(1, {"eventbus.saga": saga, "eventbus.saga.outcome": outcome})
 
 
 def _labels(message: Message | None, handler: str = "") -> dict[str, str]:

@@ -58,6 +58,9 @@ REFUSED: dict[tuple[str, str], tuple[Any, str]] = {
     ("RETRY", "DELAYS"): ([1, -5], "[1] is -5, but must be a duration above zero"),
     ("RETRY", "JITTER"): (1.5, "1.5, but must be a number from 0 to 1"),
     ("DEAD_LETTER", "RETENTION"): ("90 days", "'90 days', but must be a duration above zero"),
+    ("SAGA", "RETENTION"): (0, "0, but must be a duration above zero (a timedelta, or seconds) or None"),
+    ("SAGA", "WARN_STATE_BYTES"): (65_537, "is 65537, more than MAX_STATE_BYTES (65536)"),
+    ("SAGA", "MAX_STATE_BYTES"): (0, "0, but must be a whole number, 1 or more"),
 }
 KEYS = [("", key) for key in fields_of(BusConfig)] + [
     (section, key) for section, cls in SECTIONS.items() for key in fields_of(cls)
