@@ -53,7 +53,8 @@ def reschedule(config: BusConfig, event_id: UUID, *, deliver_at: datetime, using
     rows = ScheduledMessage.objects.using(alias)
     is_waiting = rows.reschedule(_identity(event_id), buses=_buses(config, alias), due_at=due_at)
     if is_waiting:
-        wake_after_commit(config, alias)
+        for queue in config.queues:
+            wake_after_commit(queue, alias)
     return is_waiting
 
 
@@ -99,4 +100,4 @@ def _writable_alias(config: BusConfig, using: str | None, verb: str) -> str:
 
 
 def _buses(config: BusConfig, alias: str) -> Collection[int]:
-    return [bus_number(config.alias, alias)]
+    return [bus_number(queue.alias, alias) for queue in config.queues]

@@ -13,12 +13,14 @@ from django_eventbus import (
     EventInvalid,
     TransactionRequired,
     apublish,
+    buses,
     cancel,
     publish,
     publish_many,
     reschedule,
 )
 from django_eventbus.models import OutboxMessage, ScheduledMessage
+from django_eventbus.outbox import publisher
 from tests.outbox.published_events import OrderPlaced, OrderShipped
 
 pytestmark = pytest.mark.django_db
@@ -197,3 +199,17 @@ def test_event_of_another_bus_is_not_cancelled() -> None:
         answers = [cancel(event_id), cancel(event_id, bus="second")]
 
     assert answers == [False, True]
+
+
+@override_settings(EVENTBUS={"default": {"TRANSPORT": "memory"}})
+def test_event_of_the_local_queue_is_called_back_and_put_off_as_others_are(now: datetime) -> None:
+    config = buses["default"].config
+
+    with transaction.atomic():
+        kept, called_back = publisher.publish(
+            config.local, [OrderShipped(number=1), OrderShipped(number=2)], delay=HOUR
+        )
+        answers = [reschedule(kept, deliver_at=now + 2 * HOUR), cancel(called_back)]
+
+    assert answers == [True, True]
+    assert [(row.event_id, row.due_at) for row in waiting()] == [(kept, now + 2 * HOUR)]
