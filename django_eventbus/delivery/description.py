@@ -65,6 +65,7 @@ class HandlerDescription:
     timeout: float | None
     idempotent: bool
     dedupe_key: bool
+    state: str | None  # model and key of the row that it takes
     retry: PolicyDescription
 
 
@@ -158,6 +159,7 @@ def _handler(handler: Handler, config: BusConfig) -> HandlerDescription:
         timeout=None if handler.timeout is None else handler.timeout.total_seconds(),
         idempotent=handler.is_idempotent,
         dedupe_key=handler.dedupe_key is not None,
+        state=None if handler.state is None else f"{_path(handler.state.model)} by {handler.state.described_as}",
         retry=_policy(handler, config),
     )
 

@@ -15,6 +15,7 @@ from django_eventbus.events.upcasting import version_order
 from django_eventbus.exceptions import ContractError
 
 from .retry import RetryPolicy
+from .state import StateRow
 
 AfterDeadLetter = Literal["continue", "hold_key"]
 DedupeKey = Callable[[Any], object]
@@ -43,6 +44,7 @@ class Handler:
     versions: frozenset[str] | None = None  # None: every version that can become one of `events`
     takes_context: bool = False
     is_async: bool = False
+    state: StateRow | None = None  # taken for each run, and given to the function behind the event
     saga_key: Callable[[Any], str] | None = None  # of a saga: event -> key of the instance that takes it
 
     @property
@@ -77,8 +79,8 @@ class Call:
     is_async: bool
 
 
-def read_function(function: Callable[..., Any]) -> Call:
-    """Find out how a handler is called; raise ContractError where it cannot be called with an event."""
+def read_function(function: Callable[..., Any], *, given: tuple[str, ...] = ("event",)) -> Call:
+    """Find out how a handler is called; raise ContractError where it cannot be called with what it is given."""
     shown = getattr(function, "__qualname__", repr(function))
     target = inspect.unwrap(function)
     if inspect.isasyncgenfunction(target):
@@ -88,7 +90,10 @@ def read_function(function: Callable[..., Any]) -> Call:
     demanded = [p for p in positional if p.default is p.empty]
     takes_any = any(p.kind is p.VAR_POSITIONAL for p in parameters)
     named_only = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is p.empty]
-    if (not positional and not takes_any) or len(demanded) > 2 or named_only:
-        raise ContractError(f"{shown}{inspect.signature(function)} is not callable as (event) or (event, context).")
+    most, told = len(given) + 1, ", ".join(given)
+    if (len(positional) < len(given) and not takes_any) or len(demanded) > most or named_only:
+        raise ContractError(f"{shown}{inspect.signature(function)} is not callable as ({told}) or ({told}, context).")
     call = type(function).__call__ if not inspect.isroutine(target) else function
-    return Call(takes_context=len(demanded) == 2, is_async=iscoroutinefunction(function) or iscoroutinefunction(call))
+    return Call(
+        takes_context=len(demanded) == most, is_async=iscoroutinefunction(function) or iscoroutinefunction(call)
+    )

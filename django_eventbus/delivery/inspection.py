@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
+from typing import Any
 
 from django.apps import apps
 from django.conf import settings
+from django.db import router
+from django.db.models import AutoField, Field, GeneratedField
 
 from django_eventbus.conf import KAFKA_TRANSPORT, BusConfig
 from django_eventbus.events.inspection import Problem
@@ -60,6 +63,55 @@ def _name(handler: Handler) -> Iterator[Problem]:
         )
 
 
+def _state(handler: Handler) -> Iterator[Problem]:
+    if handler.state is None:
+        return
+    model, field = handler.state.model, handler.state.field
+    place = f"Handler {handler.name}: {model.__qualname__}.{field.name}"
+    if isinstance(field, AutoField):
+        yield Problem(
+            id="E065",
+            message=f"{place} gets its values from the database, so that it cannot hold the keys of events.",
+            hint="Name a unique field of the model in state_key=.",
+        )
+    elif not _is_unique(field):
+        yield Problem(
+            id="E065",
+            message=f"{place} is not unique: two workers could make a row each for one key.",
+            hint="Add unique=True to it, or name another field in state_key=.",
+        )
+    demanded = [other.name for other in model._meta.concrete_fields if other is not field and _is_demanded(other)]
+    if demanded:
+        yield Problem(
+            id="E066",
+            message=f"Handler {handler.name}: {model.__qualname__} cannot be made for the first event of a key, since "
+            f"these fields have neither default nor null: {', '.join(demanded)}.",
+            hint="Give them defaults.",
+        )
+
+
+def _state_alias(handlers: list[Handler], config: BusConfig) -> Iterator[Problem]:
+    for handler in handlers:
+        alias = handler.using or config.database
+        if handler.state is not None and not router.allow_migrate_model(alias, handler.state.model):
+            yield Problem(
+                id="E067",
+                message=f"Handler {handler.name}: DATABASE_ROUTERS keeps {handler.state.model.__qualname__} off "
+                f"database {alias!r}, where the handler runs.",
+                hint="Name the database of the model in using=.",
+            )
+
+
+def _is_unique(field: Field[Any, Any]) -> bool:
+    return field.unique or any(rule.fields == (field.name,) for rule in field.model._meta.total_unique_constraints)
+
+
+def _is_demanded(field: Field[Any, Any]) -> bool:
+    is_made = isinstance(field, AutoField | GeneratedField) or getattr(field, "auto_now", False)
+    is_made = is_made or getattr(field, "auto_now_add", False) or field.has_db_default()
+    return not is_made and not field.null and field.get_default() is None
+
+
 def _group(handlers: list[Handler], config: BusConfig) -> Iterator[Problem]:
     for handler in handlers:
         try:
@@ -107,5 +159,10 @@ def _retired(handlers: list[Handler]) -> Iterator[Problem]:
         )
 
 
-_RULES: tuple[Callable[[Handler], Iterator[Problem]], ...] = (_alias, _versions, _name)
-_BUS_RULES: tuple[Callable[[list[Handler], BusConfig], Iterator[Problem]], ...] = (_group, _timeout, _retention)
+_RULES: tuple[Callable[[Handler], Iterator[Problem]], ...] = (_alias, _versions, _name, _state)
+_BUS_RULES: tuple[Callable[[list[Handler], BusConfig], Iterator[Problem]], ...] = (
+    _group,
+    _timeout,
+    _retention,
+    _state_alias,
+)

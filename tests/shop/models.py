@@ -35,3 +35,14 @@ class Effect(models.Model):
 
     def __str__(self) -> str:
         return f"{self.handler} {self.key} {self.number}"
+
+
+class Tally(models.Model):
+    """What a stateful handler has counted for a key."""
+
+    key = models.CharField(max_length=200, primary_key=True)
+    count = models.IntegerField(default=0)
+    numbers = models.JSONField(default=list)
+
+    def __str__(self) -> str:
+        return f"{self.key} {self.count}"

@@ -102,6 +102,7 @@ def _handler(handler: HandlerDescription) -> tuple[str, list[tuple[str, str]]]:
         ("versions", "all it can read" if handler.versions is None else ", ".join(handler.versions)),
         ("runs", run + (f", at most {handler.timeout:g} s" if handler.timeout else "")),
         ("order", "later events of a key wait while one is retried" if handler.ordered else "none"),
+        *([] if handler.state is None else [("state", f"{handler.state}, one writer per key")]),
         ("duplicates", _duplicates(handler)),
         ("retries", _policy(handler.retry)),
         (
