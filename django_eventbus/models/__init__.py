@@ -6,6 +6,7 @@ from .inbox import InboxMessage
 from .operator_action import OperatorAction
 from .outbox import OutboxLane, OutboxMessage, ParkedMessage, SentMessage
 from .partition import PartitionEpoch
+from .recurring import RecurringEvent
 from .retry import RetryMessage
 from .saga import SagaHistory, SagaState
 from .scheduled import ScheduledMessage
@@ -19,6 +20,7 @@ __all__ = [
     "OutboxMessage",
     "ParkedMessage",
     "PartitionEpoch",
+    "RecurringEvent",
     "RetryMessage",
     "SagaHistory",
     "SagaState",
