@@ -1,0 +1,166 @@
+"""How does an instance come out of the database, and how does a step go back into it?"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from django.db.models import Model
+
+from django_eventbus.conf import BusConfig
+from django_eventbus.exceptions import Reject
+from django_eventbus.models import SagaState
+from django_eventbus.models.saga import SagaModel, SagaStateQuerySet, SagaStatus, Step, StoredSaga
+
+from .compensation import read_stack, write_stack
+from .decision import Decision
+from .declaration import SagaDeclaration
+from .instance import ArmedTimeout, Instance
+
+logger = logging.getLogger(__name__)
+
+_encoder = msgspec.json.Encoder(enc_hook=str)
+_timeouts = msgspec.json.Decoder(dict[str, ArmedTimeout])
+
+
+class StateTooLarge(Reject):
+    """The state of a saga exceeds `SAGA['MAX_STATE_BYTES']`; no retry would make it smaller."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """Be an instance as it was read, and what a write has to find unchanged."""
+
+    id: int
+    version: int
+    size: int  # characters of the state
+    instance: Instance
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cause:
+    """Say what moved an instance, for its history."""
+
+    message: str  # name of the event, of the timeout, or of an operator's act
+    message_id: str = ""
+    source: str = ""
+    attempt: int = 1
+    actor: str = ""
+    reason: str = ""
+
+
+class Store:
+    """Read and write the instances of one saga on one database; every call must run inside atomic."""
+
+    def __init__(self, declaration: SagaDeclaration, config: BusConfig) -> None:
+        self._declaration = declaration
+        self._config = config
+        self.using = declaration.using or config.database
+
+    def load(self, key: str) -> Loaded | None:
+        """Return an instance, locked unless the saga is optimistic."""
+        found = self._rows.find(self._declaration.name, key, locks=self._declaration.concurrency == "lock")
+        if found is None:
+            return None
+        instance = Instance(
+            status=SagaStatus(found.status),
+            state=self._state_of(found, key),
+            timeouts={} if found.timeouts == "{}" else _timeouts.decode(found.timeouts),
+            compensations=read_stack(found.compensations),
+        )
+        return Loaded(id=found.id, version=found.version, size=len(found.state or ""), instance=instance)
+
+    def save(
+        self,
+        key: str,
+        decision: Decision,
+        *,
+        loaded: Loaded | None,
+        timeouts: Mapping[str, ArmedTimeout],
+        outgoing: Sequence[tuple[str, UUID]],
+        cause: Cause,
+    ) -> bool:
+        """Write a step and its line of the history; return False, with nothing written, where another came first."""
+        assert decision.status is not None
+        state, remembered = self._written(key, decision.state, loaded)
+        step = Step(
+            saga=self._declaration.name,
+            key=key,
+            bus=self._config.alias,
+            id=None if loaded is None else loaded.id,
+            version=1 if loaded is None else loaded.version + 1,
+            status=decision.status,
+            state=state,
+            state_version=self._declaration.state.version,
+            timeouts=_json(timeouts) if timeouts else "{}",
+            compensations=write_stack(decision.compensations) if decision.compensations else "[]",
+            outcome=decision.outcome.value,
+            method=decision.step,
+            remembered=remembered,
+            outgoing=_json(outgoing) if outgoing else "[]",
+            timeout_changes=_changes(decision),
+            **asdict(cause),
+        )
+        if not self._rows.record(step):
+            return False
+        if self._declaration.state.is_model:
+            self._save_model(key, decision.state, is_new=loaded is None)
+        return True
+
+    def _state_of(self, found: StoredSaga, key: str) -> Any:
+        kind = self._declaration.state
+        if kind.is_model:
+            return _base_manager(kind.cls).using(self.using).filter(saga_key=key).first()
+        return kind.decode((found.state or "null").encode(), version=found.state_version)
+
+    def _written(self, key: str, state: Any, loaded: Loaded | None) -> tuple[str | None, str | None]:
+        if self._declaration.state.is_model:
+            fields = {field.attname: field.value_from_object(state) for field in state._meta.concrete_fields}
+            return None, _json(fields)
+        data = self._declaration.state.encode(state)
+        self._require_size(len(data), key, before=0 if loaded is None else loaded.size)
+        text = data.decode()
+        return text, text
+
+    def _require_size(self, size: int, key: str, *, before: int) -> None:
+        limits = self._config.saga
+        if size > limits.max_state_bytes:
+            raise StateTooLarge(
+                f"The state of saga {self._declaration.name} ({key}) has {size} bytes, more than "
+                f"EVENTBUS[{self._config.alias!r}]['SAGA']['MAX_STATE_BYTES'] = {limits.max_state_bytes}. Keep what "
+                "the next step decides by, and references to the rest."
+            )
+        if size > limits.warn_state_bytes >= before:
+            logger.warning("saga state grows saga=%s key=%s bytes=%s", self._declaration.name, ascii(key), size)
+
+    def _save_model(self, key: str, state: SagaModel, *, is_new: bool) -> None:
+        state.saga_key = key
+        state.save(using=self.using, force_insert=is_new)
+
+    @property
+    def _rows(self) -> SagaStateQuerySet:
+        return SagaStateQuerySet(SagaState, using=self.using)
+
+
+def read_timeouts(text: str) -> dict[str, ArmedTimeout]:
+    """Return the timeouts that a column holds, by name."""
+    return _timeouts.decode(text)
+
+
+def _changes(decision: Decision) -> str:
+    if not decision.timeouts_set and not decision.timeouts_cancelled:
+        return "{}"
+    cancelled = {name: armed.due_at for name, armed in decision.timeouts_cancelled.items()}
+    return _json({"set": dict(decision.timeouts_set), "cancelled": cancelled})
+
+
+def _base_manager(model: type[Model]) -> Any:
+    return model._base_manager  # a default manager may hide rows
+
+
+def _json(value: object) -> str:
+    return _encoder.encode(value).decode()
