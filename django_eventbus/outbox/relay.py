@@ -169,8 +169,14 @@ class Relay:
         self._reader.learn(step.settlement.gone)
         self._conclude(step)
         if self._idle_work is not None:
-            due = self._idle_work()
-            self._pause = self._pause if due is None else min(self._pause, max(0.0, due))
+            self._do_idle_work(self._idle_work, session)
+
+    def _do_idle_work(self, work: Callable[[], float | None], session: Session) -> None:
+        due = work()
+        self._pause = self._pause if due is None else min(self._pause, max(0.0, due))
+        if self._is_until_empty and self._report.is_empty:
+            # What it has published is sent before the relay ends.
+            self._report = replace(self._report, is_empty=session.is_empty())
 
     def _hold(self, session: Session, sender: Sender, stop: threading.Event) -> None:
         """Wait for new messages, or for the broker, while holding the locks.
