@@ -81,10 +81,10 @@ class Fulfilment:
 class Scene:
     """A saga class declared for one test, and a deliverer that feeds it here and now."""
 
-    def __init__(self, **settings: Any) -> None:
+    def __init__(self, alias: str = "default", **settings: Any) -> None:
         retry = {"DELAYS": (60,), "JITTER": 0, "MAX_ATTEMPTS": 3}
         raw = {"DOMAIN": "shop", "SERVICE": "shop", "RETRY": retry, **settings}
-        self.config: BusConfig = load({"default": raw})["default"]
+        self.config: BusConfig = load({"default": raw, alias: raw})[alias]
         self._deliverer: LocalDeliverer | None = None
         self._offset = 0
 
