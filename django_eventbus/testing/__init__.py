@@ -5,6 +5,7 @@ from __future__ import annotations
 from django_eventbus.delivery.context import make_context
 
 from .capture import CapturedEvents, assert_not_published, assert_published, captured_events
+from .clock import advance_time
 from .draining import drain
 from .published import PublishedEvent
 from .report import DrainReport, FailedRun
@@ -14,6 +15,7 @@ __all__ = [
     "DrainReport",
     "FailedRun",
     "PublishedEvent",
+    "advance_time",
     "assert_not_published",
     "assert_published",
     "captured_events",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any, TypeVar, overload
 
 from django_eventbus.events.envelope import Envelope
@@ -62,9 +63,12 @@ class CapturedEvents(Sequence[PublishedEvent]):
     def _standing(self) -> list[PublishedEvent]:
         return [published for published in self._taken if not published.is_rolled_back]
 
-    def _take(self, *, event: object, envelope: Envelope, bus: str, using: str, **_: Any) -> None:
+    def _take(
+        self, *, event: object, envelope: Envelope, bus: str, using: str, due_at: datetime | None = None, **_: Any
+    ) -> None:
+        fate = Fate(using)
         self._taken.append(
-            PublishedEvent(event=event, envelope=envelope, bus=bus, using=using, fate=Fate(using)),
+            PublishedEvent(event=event, envelope=envelope, bus=bus, using=using, due_at=due_at, fate=fate)
         )
 
 

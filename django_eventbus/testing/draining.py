@@ -9,20 +9,18 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from datetime import timedelta
 
 from django.db import connections
-from django.db.models import F
 from django.db.transaction import TransactionManagementError
 
 from django_eventbus.bus import Bus
 from django_eventbus.consumer.local import LocalDeliverer
 from django_eventbus.delivery.registry import groups_of
 from django_eventbus.events.envelope import OutgoingRow
-from django_eventbus.models import OutboxLane, ParkedMessage, RetryMessage
-from django_eventbus.models.outbox import HELD_UNTIL
+from django_eventbus.models import OutboxLane, ParkedMessage, RetryMessage, ScheduledMessage
 from django_eventbus.models.relay_plain import PlainSession
+from django_eventbus.models.relay_scheduled import BEGINNING
 from django_eventbus.outbox.step import Step
 from django_eventbus.outbox.transactions import is_in_transaction
 from django_eventbus.signals import emit, message_dead_lettered
@@ -30,20 +28,20 @@ from django_eventbus.transports.base import Failure, FailureKind, Record, Sender
 from django_eventbus.transports.local import Deliver, LocalSender, record_of
 from django_eventbus.transports.memory import MemoryTransport
 
+from .clock import let_pass, next_wait
 from .published import reachable_aliases, reachable_buses
 from .report import DrainReport, Tally
 
 MOST_STEPS = 1000  # events that publish each other without end must not hang the test
-AT_LEAST = timedelta(milliseconds=1)
 UNDELIVERED = Failure(FailureKind.NOT_SENT, "not_delivered_yet")
 
 
 def drain(*, bus: str | None = None, advance: timedelta | None = None, raise_errors: bool = False) -> DrainReport:
     """Relay and handle on this thread until nothing is due; also inside a TestCase, whose transaction never commits.
 
-    Commit hooks of handlers run. `advance` lets this much time pass: retries that fall due within it run, one after
-    the other, without waiting. `raise_errors` raises the first error of a handler once everything has run. Inside
-    `atomic()` it raises TransactionManagementError: call it where the code under test has committed.
+    Commit hooks of handlers run. `advance` lets this much time pass: scheduled events and retries that fall due within
+    it run, one after the other, without waiting. `raise_errors` raises the first error of a handler once everything
+    has run. Inside `atomic()` it raises TransactionManagementError: call it where the code under test has committed.
     """
     aliases = reachable_aliases()
     _refuse_transaction(aliases)
@@ -52,11 +50,11 @@ def drain(*, bus: str | None = None, advance: timedelta | None = None, raise_err
     with _hooks_set_aside(aliases), tally.listening():
         try:
             _carry_on(carriers)
-            while (wait := _next_wait(aliases)) is not None and wait <= left:
+            while (wait := next_wait(aliases)) is not None and wait <= left:
                 left -= wait
-                _let_pass(wait, aliases)
+                let_pass(wait, aliases)
                 _carry_on(carriers)
-            _let_pass(left, aliases)
+            let_pass(left, aliases)
         finally:
             for carrier in carriers:
                 carrier.close()
@@ -69,6 +67,7 @@ def drain(*, bus: str | None = None, advance: timedelta | None = None, raise_err
         failures=tuple(tally.failures),
         unsent=sum(carrier.unsent() for carrier in carriers),
         waiting=sum(RetryMessage.objects.using(alias).count() for alias in aliases),
+        scheduled=sum(ScheduledMessage.objects.using(alias).count() for alias in aliases),
     )
 
 
@@ -86,6 +85,7 @@ class Carrier:
 
     def step(self) -> bool:
         """Send one batch and run what is due; return whether there may be more."""
+        has_moved = self._move_due()
         until = time.monotonic() + self._config.outbox.grace.total_seconds()
         step = Step(self._config, session=self._session, reader=self._session, sender=self._sender, until=until)
         step.run()
@@ -102,7 +102,7 @@ class Carrier:
             )
         self._deliverer.run_due_retries()
         run_hooks()
-        return step.has_progressed
+        return has_moved or step.has_progressed
 
     def unsent(self) -> int:
         """Count what the transport did not take."""
@@ -113,6 +113,12 @@ class Carrier:
     def close(self) -> None:
         self._deliverer.close()
         self._sender.close()
+
+    def _move_due(self) -> bool:
+        if not self._session.scheduled.is_due():
+            return False
+        with self._session.settling():
+            return self._session.scheduled.move(since=BEGINNING, limit=self._config.outbox.batch_size).count > 0
 
     def _deliver(self, records: Sequence[Record], deadline: float) -> int:
         done = self._deliverer.deliver(records, deadline)
@@ -179,23 +185,3 @@ def _hooks_set_aside(aliases: Sequence[str]) -> Iterator[None]:
     finally:
         for alias, hooks in own.items():
             connections[alias].run_on_commit[:0] = hooks
-
-
-def _next_wait(aliases: Sequence[str]) -> timedelta | None:
-    moments = [
-        rows.filter(available_at__lt=HELD_UNTIL).order_by("available_at").values_list("available_at", flat=True).first()
-        for rows in _timed_rows(aliases)
-    ]
-    waits = [moment - datetime.now(UTC) for moment in moments if moment is not None]
-    return max(min(waits), AT_LEAST) if waits else None
-
-
-def _let_pass(wait: timedelta, aliases: Sequence[str]) -> None:
-    for rows in _timed_rows(aliases):
-        rows.filter(available_at__lt=HELD_UNTIL).update(available_at=F("available_at") - wait)
-
-
-def _timed_rows(aliases: Sequence[str]) -> Iterator[Any]:
-    for alias in aliases:
-        yield RetryMessage.objects.using(alias)
-        yield OutboxLane.objects.using(alias)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 from weakref import ref
 
@@ -14,7 +15,7 @@ from django_eventbus.bus import Bus, buses
 from django_eventbus.events.cloudevents import from_record
 from django_eventbus.events.envelope import Envelope
 from django_eventbus.events.registry import events
-from django_eventbus.models import ControlFlag, OutboxMessage
+from django_eventbus.models import ControlFlag, OutboxMessage, ScheduledMessage
 from django_eventbus.transports.local import record_of
 
 SENDABLE = ("id", "topic", "key", "headers", "payload")
@@ -49,6 +50,7 @@ class PublishedEvent:
     envelope: Envelope
     bus: str  # alias in EVENTBUS
     using: str  # database alias
+    due_at: datetime | None = None  # it waits, or waited, until then
     fate: Fate | None = field(default=None, repr=False, compare=False)
 
     @property
@@ -59,11 +61,12 @@ class PublishedEvent:
     def __str__(self) -> str:
         key = (self.envelope.key or b"").decode("utf-8", "backslashreplace")
         undone = " (ROLLED BACK)" if self.is_rolled_back else ""
-        return f"{self.event!r} to {self.envelope.topic}, key {key!r}{undone}"
+        waits = "" if self.due_at is None else f", due at {self.due_at.isoformat()}"
+        return f"{self.event!r} to {self.envelope.topic}, key {key!r}{waits}{undone}"
 
 
 def waiting_in_outbox() -> list[PublishedEvent]:
-    """Return what this test's connection sees in the outboxes, in the order of publishing."""
+    """Return what this test's connection sees in the outboxes, in the order of publishing, then what is scheduled."""
     return [published for bus in reachable_buses() for published in _waiting(bus)]
 
 
@@ -89,10 +92,13 @@ def _is_reachable(alias: str) -> bool:
 
 def _waiting(bus: Bus) -> Iterator[PublishedEvent]:
     using = bus.config.database
-    number = ControlFlag.objects.using(using).bus_number(bus.config.alias)
-    rows = OutboxMessage.objects.using(using).filter(bus=number).order_by("id").values_list(*SENDABLE)
-    for row in rows:
+    numbers = [ControlFlag.objects.using(using).bus_number(queue.alias) for queue in bus.config.queues]
+    rows = OutboxMessage.objects.using(using).filter(bus__in=numbers).order_by("id")
+    scheduled = ScheduledMessage.objects.using(using).filter(bus__in=numbers).order_by("due_at", "id")
+    found = [(row, None) for row in rows.values_list(*SENDABLE)]
+    found += [(row[:-1], row[-1]) for row in scheduled.values_list(*SENDABLE, "due_at")]
+    for row, due_at in found:
         envelope = from_record(record_of(row))
         contract = events.find(envelope.event_name, envelope.event_version)
         event = envelope.data if contract is None else contract.codec.decode(envelope.data)
-        yield PublishedEvent(event=event, envelope=envelope, bus=bus.config.alias, using=using)
+        yield PublishedEvent(event=event, envelope=envelope, bus=bus.config.alias, using=using, due_at=due_at)

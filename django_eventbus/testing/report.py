@@ -38,6 +38,7 @@ class DrainReport:
     failures: tuple[FailedRun, ...]  # in the order in which they happened
     unsent: int  # events that the transport did not take: still in the outbox, or parked
     waiting: int  # deliveries that wait for another attempt, behind one, or for a verdict
+    scheduled: int  # events that wait for their time
 
     @property
     def failed(self) -> int:
