@@ -20,6 +20,8 @@ from .events.inspection import Problem
 from .events.registry import events
 from .exceptions import ConfigurationError
 from .models import OutboxMessage
+from .sagas import inspection as saga_inspection
+from .sagas.declaration import sagas
 
 Check = Callable[..., Sequence[CheckMessage]]
 
@@ -44,6 +46,11 @@ def check_events(**_: Any) -> list[CheckMessage]:
 def check_handlers(**_: Any) -> list[CheckMessage]:
     """Look at all handlers and the groups that they form."""
     return [_message(problem) for problem in handler_inspection.find_problems(handlers.all(), _configs())]
+
+
+def check_sagas(**_: Any) -> list[CheckMessage]:
+    """Look at all sagas; their handlers are looked at with the others."""
+    return [_message(problem) for problem in saga_inspection.find_problems(sagas.all())]
 
 
 def check_transports(**_: Any) -> list[CheckMessage]:
@@ -72,7 +79,14 @@ def check_deployment(**_: Any) -> list[CheckMessage]:
     return messages + [message for bus in _buses() for message in _for_developers(bus.config)]
 
 
-CHECKS: tuple[Check, ...] = (check_settings, check_events, check_handlers, check_transports, check_databases)
+CHECKS: tuple[Check, ...] = (
+    check_settings,
+    check_events,
+    check_handlers,
+    check_sagas,
+    check_transports,
+    check_databases,
+)
 DATABASE_CHECKS: tuple[Check, ...] = (check_connected_databases,)
 DEPLOYMENT_CHECKS: tuple[Check, ...] = (check_deployment,)
 

@@ -106,7 +106,7 @@ class Draft:
         """Set the state; raise SagaMisused for an object of another class."""
         if not self.may_change:
             raise SagaMisused(f"{self._where}: self.state cannot be set in @not_found, where nothing runs.")
-        if not isinstance(state, self.declaration.state.cls):
+        if not self.declaration.state.accepts(state):
             raise SagaMisused(
                 f"{self._where}: self.state is to be {type(state).__qualname__}, but is declared as "
                 f"{self.declaration.state.cls.__qualname__}."

@@ -9,6 +9,7 @@ from types import FunctionType
 from typing import Any, TypeVar, overload
 
 from django_eventbus.delivery.registry import Event, Published
+from django_eventbus.events.contract import Dispatch
 from django_eventbus.events.registry import events as known_events
 from django_eventbus.exceptions import ContractError, NotAnEvent
 
@@ -69,7 +70,13 @@ def starts(
 ) -> Callable[[Callable[[S, A | B | C], R]], Callable[[S, A | B | C], R]]: ...
 @overload
 def starts(
-    *events: type[Event], correlate: Correlate[Any] = None
+    a: type[Event],
+    b: type[Event],
+    c: type[Event],
+    d: type[Event],
+    /,
+    *events: type[Event],
+    correlate: Correlate[Any] = None,
 ) -> Callable[[Callable[..., R]], Callable[..., R]]: ...
 def starts(*events: type[Any], correlate: Correlate[Any] = None) -> Any:
     """Declare the method that makes a new instance; an event for one that exists is ignored and counted."""
@@ -96,7 +103,14 @@ def on(
 ) -> Callable[[Callable[[S, A | B | C], R]], Callable[[S, A | B | C], R]]: ...
 @overload
 def on(
-    *events: type[Event], correlate: Correlate[Any] = None, not_found: WhenUnknown | None = None
+    a: type[Event],
+    b: type[Event],
+    c: type[Event],
+    d: type[Event],
+    /,
+    *events: type[Event],
+    correlate: Correlate[Any] = None,
+    not_found: WhenUnknown | None = None,
 ) -> Callable[[Callable[..., R]], Callable[..., R]]: ...
 def on(*events: type[Any], correlate: Correlate[Any] = None, not_found: WhenUnknown | None = None) -> Any:
     """Declare the method that takes an event to the instance that it is for.
@@ -122,7 +136,13 @@ def starts_or_on(
 ) -> Callable[[Callable[[S, A | B | C], R]], Callable[[S, A | B | C], R]]: ...
 @overload
 def starts_or_on(
-    *events: type[Event], correlate: Correlate[Any] = None
+    a: type[Event],
+    b: type[Event],
+    c: type[Event],
+    d: type[Event],
+    /,
+    *events: type[Event],
+    correlate: Correlate[Any] = None,
 ) -> Callable[[Callable[..., R]], Callable[..., R]]: ...
 def starts_or_on(*events: type[Any], correlate: Correlate[Any] = None) -> Any:
     """Declare the method that takes an event to its instance, and makes that instance where there is none."""
@@ -139,7 +159,9 @@ def not_found(
     a: type[A], b: type[B], c: type[C], /
 ) -> Callable[[Callable[[S, A | B | C], R]], Callable[[S, A | B | C], R]]: ...
 @overload
-def not_found(*events: type[Event]) -> Callable[[Callable[..., R]], Callable[..., R]]: ...
+def not_found(
+    a: type[Event], b: type[Event], c: type[Event], d: type[Event], /, *events: type[Event]
+) -> Callable[[Callable[..., R]], Callable[..., R]]: ...
 def not_found(*events: type[Any]) -> Any:
     """Declare the method for an event whose instance does not exist, or has ended. It can only publish."""
     return _marking(EventMark(role=Role.NOT_FOUND, events=_require_events("not_found", events)))
@@ -171,10 +193,16 @@ def _require_events(decorator: str, events: tuple[Any, ...]) -> tuple[type[Any],
         shown = f" on {events[0].__qualname__}" if events else ""
         raise ContractError(f"@{decorator}{shown} names no event. Write @{decorator}(OrderPlaced).")
     for cls in events:
-        try:
-            known_events.contract_of(cls)
-        except NotAnEvent as exc:
-            raise ContractError(f"@{decorator}({getattr(cls, '__qualname__', cls)}): {exc}") from exc
+        shown = f"@{decorator}({getattr(cls, '__qualname__', cls)})"
         if not isinstance(cls, type):
-            raise ContractError(f"@{decorator} takes classes of events, not {cls!r}.")
+            raise ContractError(f"{shown}: give the class of an event.")
+        try:
+            contract = known_events.contract_of(cls)
+        except NotAnEvent as exc:
+            raise ContractError(f"{shown}: {exc}") from exc
+        if contract.dispatch in {Dispatch.INLINE, Dispatch.ON_COMMIT}:
+            raise ContractError(
+                f"{shown}: handlers of this domain event run inside publish(), where a saga could neither wait nor try "
+                "again. Declare the event with dispatch='queued'."
+            )
     return events

@@ -9,8 +9,10 @@ import msgspec
 from django.db.models import Model
 
 from django_eventbus.events.codec import Codec
+from django_eventbus.events.inspection import leaves
 from django_eventbus.events.upcasting import Upcast, Upcasters, upcast, version_order
 from django_eventbus.exceptions import ContractError, Undecodable, UndecodableReason
+from django_eventbus.models.saga import SagaModel
 
 
 class StateType:
@@ -40,10 +42,12 @@ class StateType:
         )
         return None if demanded else self.cls()
 
+    def accepts(self, state: object) -> bool:
+        """Say whether an object can be the state; one of a subclass would come back without its own fields."""
+        return isinstance(state, self.cls) if self.is_model else type(state) is self.cls
+
     def encode(self, state: object) -> bytes:
         """Return the JSON of a state; raise EventInvalid where values do not fit the declared types."""
-        if type(state) is not self.cls:
-            raise TypeError(f"{type(state).__qualname__} is not {self.cls.__qualname__}, the state of this saga.")
         return self.codec.encode(state)
 
     def decode(self, data: bytes, *, version: str) -> Any:
@@ -83,20 +87,21 @@ def read_state_type(saga: str, cls: object, *, version: str) -> StateType:
     return made
 
 
-def compile_state(state: StateType) -> str:
+def state_problem(state: StateType) -> str:
     """Return what is wrong with the class of a state now that every name can be resolved; empty if nothing is."""
     if state.is_model:
-        return ""
+        return (
+            "" if issubclass(state.cls, SagaModel) else "a model has to inherit django_eventbus.models.saga.SagaModel"
+        )
     try:
         state.codec.compile()
-        kinds = msgspec.inspect.type_info(state.cls)
+        unknown = [field for field, leaf, _ in leaves(state.cls) if _is_unknown(leaf)]
     except (NameError, AttributeError) as exc:
         return f"an annotation cannot be resolved: {exc}"
     except ContractError as exc:
         return str(exc)
-    fields = getattr(kinds, "fields", ())
-    return next((f"field {f.name!r} cannot be JSON" for f in fields if _is_custom(f.type)), "")
+    return f"JSON cannot carry the field {unknown[0]!r}" if unknown else ""
 
 
-def _is_custom(kind: object) -> bool:
-    return isinstance(kind, msgspec.inspect.CustomType)
+def _is_unknown(leaf: object) -> bool:
+    return isinstance(leaf, type) and isinstance(msgspec.inspect.type_info(leaf), msgspec.inspect.CustomType)
