@@ -61,11 +61,17 @@ class Draft:
         if name not in self.declaration.timeouts:
             known = ", ".join(map(repr, self.declaration.timeouts)) or "none"
             raise SagaMisused(f"{self._where} has no @on_timeout({name!r}), only {known}.")
-        after = delay if isinstance(delay, timedelta) else timedelta(seconds=delay)
-        if after <= timedelta():
-            raise SagaMisused(f"{self._where}: timeout {name!r} in {delay!r}. Give a time to come.")
+        try:
+            after = delay if isinstance(delay, timedelta) else timedelta(seconds=delay)
+            due = self.now + after
+        except (TypeError, ValueError, OverflowError):
+            due = self.now
+        if due <= self.now:
+            raise SagaMisused(
+                f"{self._where}: timeout {name!r} in {delay!r}. Give seconds or a timedelta, of a time to come."
+            )
         self.disarm(name)
-        self.armed[name] = self.now + after
+        self.armed[name] = due
 
     def disarm(self, name: str) -> bool:
         """Cancel a timeout; return whether it was armed."""

@@ -51,6 +51,7 @@ def read_declaration(
     shown = cls.__qualname__
     _require_options(shown, options)
     app_label = app_label_of(cls)
+    name = legal_name(options.get("name") or default_name(cls, app_label), of=shown)
     marked = dict(_marked(cls))
     for name in marked.keys() & reserved:
         raise ContractError(f"{shown}.{name} hides what every saga has. Name the method otherwise.")
@@ -59,7 +60,7 @@ def read_declaration(
     timeouts = _timeouts(cls, marked)
     kept = read_state_type(shown, state, version=str(options.get("version", 1)))
     return SagaDeclaration(
-        name=legal_name(options.get("name") or default_name(cls, app_label), of=shown),
+        name=name,
         cls=cls,
         app_label=app_label,
         state=kept,
@@ -67,7 +68,7 @@ def read_declaration(
         timeouts=timeouts,
         concurrency=options.get("concurrency", "lock"),
         when_unknown=when_unknown,
-        transitions=_transitions(shown, kept.cls, options, {*routes, *timeouts}),
+        transitions=_transitions(name, kept.cls, options, {*routes, *timeouts}),
         retention=options.get("retention"),
         retry=options.get("retry"),
         on_dead_letter=options.get("on_dead_letter", "continue"),

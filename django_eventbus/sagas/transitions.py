@@ -10,7 +10,7 @@ from django_eventbus.exceptions import EventBusError
 
 Stage = Any  # a value of the state's field: text or a member of an Enum; None before the start
 Trigger = type[Any] | str  # the class of an event, or the name of a timeout
-TransitionTable = Mapping[Stage, Mapping[Trigger, Any]]  # stage -> trigger -> stage, or a tuple of them
+TransitionTable = Mapping[Any, Any]  # stage -> trigger -> stage, or several; looser, as checkers join mixed keys
 
 
 class IllegalTransition(EventBusError):
@@ -40,7 +40,7 @@ class Transitions:
 
     def require_taken(self, trigger: Trigger, *, before: Stage) -> None:
         """Raise IllegalTransition where the trigger is governed by the table, but not expected at this stage."""
-        sources = [line.source for line in self.lines if line.trigger == trigger]
+        sources = dict.fromkeys(line.source for line in self.lines if line.trigger == trigger)
         if sources and before not in sources:
             expected = ", ".join(map(stage_name, sources))
             raise IllegalTransition(
