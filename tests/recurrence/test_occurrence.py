@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from django_eventbus.recurring.occurrence import Missed, occurrence_id, plan
-from django_eventbus.recurring.schedule import IntervalSchedule
+from django_eventbus.recurrence.occurrence import Missed, occurrence_id, plan
+from django_eventbus.recurrence.schedule import IntervalSchedule
 
 HOURLY = IntervalSchedule(every=timedelta(hours=1))
 PATIENCE = timedelta(minutes=1)

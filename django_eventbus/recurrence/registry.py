@@ -107,7 +107,8 @@ def recurring(
     bus, each occurrence once however many relays run. The cron line is read in `timezone`, else in TIME_ZONE. Instead
     of it give `every=timedelta(minutes=5)` (or seconds), counted from the start of 1970 in UTC. `missed` says what
     happens to occurrences of a time in which no relay ran: the `latest` is made up for, all are skipped (`skip`), or
-    `all` are made up for in their order. `name` is `<app_label>.<function>` where it is not given. Raises ContractError for what can be seen at once.
+    `all` are made up for in their order. `name` is `<app_label>.<function>` where it is not given. Raises
+    ContractError for what can be seen at once.
     """
     if isinstance(cron, FunctionType):
         raise ContractError(f'@recurring on {cron.__qualname__} has no times. Write @recurring("0 6 * * *").')

@@ -9,10 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from django_eventbus.recurring import schedule as module
-from django_eventbus.recurring.schedule import CronSchedule, IntervalSchedule, NoSuchSchedule, Schedule
+from django_eventbus.recurrence import schedule as module
+from django_eventbus.recurrence.schedule import CronSchedule, IntervalSchedule, NoSuchSchedule, Schedule
 
 BERLIN, NEW_YORK, LORD_HOWE, CAIRO = "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Africa/Cairo"
+
+
+NEW_YEAR = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def cron(line: str, timezone: str = BERLIN) -> CronSchedule:
@@ -82,7 +85,7 @@ def test_second_run_of_a_repeated_hour_looks_ahead() -> None:
 @given(
     line=st.sampled_from(["30 2 * * *", "*/20 * * * *", "0 1-4 * * *", "15 */3 * * *", "59 23 * * *", "0 0 1 * *"]),
     timezone=st.sampled_from([BERLIN, NEW_YORK, LORD_HOWE, CAIRO, "UTC"]),
-    start=st.datetimes(datetime(2026, 1, 1), datetime(2027, 12, 31), timezones=st.just(UTC)),
+    start=st.timedeltas(timedelta(0), timedelta(days=730)).map(lambda passed: NEW_YEAR + passed),
     ahead=st.timedeltas(timedelta(0), timedelta(days=40)),
 )
 def test_moments_rise_and_are_the_same_wherever_one_begins(
@@ -90,7 +93,8 @@ def test_moments_rise_and_are_the_same_wherever_one_begins(
 ) -> None:
     schedule = cron(line, timezone)
     first = schedule.after(start)
-    assert first is not None and first > start
+    assert first is not None
+    assert first > start
     until = first + ahead
 
     one_by_one, moment = first, schedule.after(first)
