@@ -25,6 +25,9 @@ if TYPE_CHECKING:
         TransactionRequired,
     )
     from .outbox.context import current_context, message_context
+    from .recurrence.registry import recurring
+    from .sagas.routing import not_found, on, on_timeout, starts, starts_or_on
+    from .sagas.saga import Saga
 
 __all__ = [
     "AwareDatetime",
@@ -52,6 +55,7 @@ __all__ = [
     "message_context",
     "publish",
     "publish_many",
+    "recurring",
     "reschedule",
     "upcaster",
 ]
@@ -65,6 +69,9 @@ _HOMES = {
     "events.contract": ("AwareDatetime", "PartitionKey", "event", "external_event"),
     "events.registry": ("upcaster",),
     "outbox.context": ("current_context", "message_context"),
+    "recurrence.registry": ("recurring",),
+    "sagas.routing": ("not_found", "on", "on_timeout", "starts", "starts_or_on"),
+    "sagas.saga": ("Saga",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
