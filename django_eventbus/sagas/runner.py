@@ -31,6 +31,11 @@ class SagaRunner:
     declaration: SagaDeclaration = field(compare=False)
     timeout_class: type[Any] = field(compare=False)
 
+    @property
+    def __wrapped__(self) -> type[Any]:
+        """Name what people wrote, where the function of a handler is shown."""
+        return self.declaration.cls
+
     def __call__(self, event: Any, context: MessageContext, config: BusConfig) -> None:
         """Take the step that a message asks for; must run inside atomic. What it publishes is in its transaction.
 

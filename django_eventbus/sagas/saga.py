@@ -38,8 +38,8 @@ class Saga(Generic[S]):
         state = _state_class(cls)
         if not isinstance(state, TypeVar):  # else a base that several sagas share
             declaration = read_declaration(cls, state, options, reserved=frozenset(vars(Saga)))
-            handlers.register(handler_of(declaration))
             sagas.register(declaration)
+            handlers.register(handler_of(declaration))
 
     def __setattr__(self, name: str, value: object) -> None:
         if name != "state":

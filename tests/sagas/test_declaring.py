@@ -317,7 +317,7 @@ def inline_event() -> None:
         (no_state, "does not say what its state is. Write Saga[State]."),
         (plain_state, "names no class. Write Saga[State], with State declared above it."),
         (ordinary_class_as_state, "Exception is neither a dataclass nor a model. Put @dataclass above it."),
-        (name_of_another, "the name 'shop.OrderSaga' belongs to"),
+        (name_of_another, "name_of_another.<locals>.OrderSaga: the name 'shop.OrderSaga' belongs to tests.sagas."),
         (no_event_named, "@starts names no event. Write @starts(OrderPlaced)."),
         (bare_decorator, "names no event. Write @on(OrderPlaced)."),
         (not_an_event, "@on(int): builtins.int is no event."),
