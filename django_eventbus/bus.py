@@ -20,10 +20,11 @@ from .conf import BusConfig, load
 from .consumer.local import LocalDeliverer
 from .consumer.membership import WorkerReport
 from .consumer.worker import Worker
+from .delivery import dispatch
 from .delivery.groups import HandlerGroup
 from .delivery.registry import groups_of, handlers
 from .exceptions import ConfigurationError
-from .outbox import publisher, scheduling
+from .outbox import scheduling
 from .outbox.background import background_relays
 from .outbox.publisher import PublishOptions
 from .outbox.relay import Relay, RelayReport
@@ -43,8 +44,9 @@ class Options(PublishOptions, total=False):
 class Bus:
     """Be one entry of EVENTBUS; its parts are built when they are asked for, and contact nobody until used."""
 
-    def __init__(self, config: BusConfig) -> None:
+    def __init__(self, config: BusConfig, *, owner: Bus | None = None) -> None:
         self.config = config
+        self._owner = owner or self  # of a companion: the bus whose local queue this is
         self._relays: WeakSet[Relay] = WeakSet()
 
     @cached_property
@@ -60,7 +62,7 @@ class Bus:
     @cached_property
     def local(self) -> Bus:
         """Return the bus of the local queue: this one where its transport is local."""
-        return self if self.config.local is self.config else Bus(self.config.local)
+        return self if self.config.local is self.config else Bus(self.config.local, owner=self)
 
     @cached_property
     def groups(self) -> Mapping[str, HandlerGroup]:
@@ -70,7 +72,11 @@ class Bus:
     @cached_property
     def deliverer(self) -> LocalDeliverer:
         """Return what runs the handlers where the relay itself is the transport."""
-        return LocalDeliverer(self.config, self.groups)
+        return self.new_deliverer(self.groups)
+
+    def new_deliverer(self, groups: Mapping[str, HandlerGroup]) -> LocalDeliverer:
+        """Make what runs these handlers; what they publish goes to the bus whose local queue this may be."""
+        return LocalDeliverer(self._owner.config, groups, queue=self.config)
 
     def open_relay(
         self, *, share: int = 0, shares: int = 1, on_progress: Callable[[RelayReport], None] | None = None
@@ -172,14 +178,15 @@ def publish(event: object, **options: Unpack[Options]) -> UUID:
     """Write an event into the outbox; it is sent if, and only if, the caller's transaction commits. Returns its id.
 
     Must run inside `transaction.atomic()` on the bus's database; call it after the change that it tells of. Raises
-    TransactionRequired, NotAnEvent, NotPublishable, EventInvalid or EventTooLarge, all before anything is written.
+    TransactionRequired, NotAnEvent, NotPublishable, EventInvalid or EventTooLarge, all before anything is written. A
+    domain event goes the way that its `dispatch` says, and what handlers of an inline one raise comes out here.
     """
-    return publisher.publish(_config(options), (event,), **_own(options))[0]
+    return dispatch.publish(_config(options), (event,), **_own(options))[0]
 
 
 def publish_many(events: Sequence[object], **options: Unpack[Options]) -> list[UUID]:
     """Write events, in their order, with one INSERT; all or none. Returns their ids."""
-    return publisher.publish(_config(options), events, **_own(options))
+    return dispatch.publish(_config(options), events, **_own(options))
 
 
 async def apublish(event: object, **options: Unpack[Options]) -> UUID:
@@ -193,7 +200,7 @@ async def apublish(event: object, **options: Unpack[Options]) -> UUID:
 
 async def apublish_many(events: Sequence[object], **options: Unpack[Options]) -> list[UUID]:
     """Publish several events from a coroutine; see `apublish`."""
-    publish_here = sync_to_async(publisher.publish_in_own_transaction, thread_sensitive=True)
+    publish_here = sync_to_async(dispatch.publish_in_own_transaction, thread_sensitive=True)
     return await publish_here(_config(options), events, **_own(options))
 
 

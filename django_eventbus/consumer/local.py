@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
-from django_eventbus.conf import BusConfig
+from django_eventbus.conf import LOCAL_TRANSPORT, BusConfig
 from django_eventbus.conf.sections import LOCAL_SUFFIX
 from django_eventbus.delivery.groups import HandlerGroup
 from django_eventbus.models import RetryMessage
@@ -28,8 +28,11 @@ DUE_LANES = 200
 class LocalDeliverer:
     """Run handlers in the thread of the relay: the same inbox, order, retries and dead letters as with a broker."""
 
-    def __init__(self, config: BusConfig, groups: Mapping[str, HandlerGroup]) -> None:
-        self._members = [_Member(group, config) for group in groups.values()]
+    def __init__(
+        self, config: BusConfig, groups: Mapping[str, HandlerGroup], *, queue: BusConfig | None = None
+    ) -> None:
+        place = place_of(queue or config)
+        self._members = [_Member(group, config, place) for group in groups.values()]
         batches = [handler.batch or 0 for group in groups.values() for handler in group.handlers]
         self._most = self._size = max([config.consumer.batch_size, *batches])
         self._lock = threading.Lock()  # protects the members: a partition is worked on by one thread at a time
@@ -66,9 +69,9 @@ class LocalDeliverer:
 class _Member:
     """One group's partition, its claim, and its way of carrying things out."""
 
-    def __init__(self, group: HandlerGroup, config: BusConfig) -> None:
+    def __init__(self, group: HandlerGroup, config: BusConfig, place: TopicPartition) -> None:
         self._home = config.database
-        self._place = place_of(config)
+        self._place = place
         self._until = 0.0
         self._in_flight = config.consumer.batch_size
         self._ownership = Ownership(group, config, owner=f"{socket.gethostname()}:{os.getpid()}")
@@ -142,10 +145,11 @@ class _Member:
         return time.monotonic() > self._until
 
 
-def place_of(config: BusConfig) -> TopicPartition:
+def place_of(queue: BusConfig) -> TopicPartition:
     """Return the partition of each group on a local queue; its owner is who holds the relay's locks.
 
     It is the same before and after a bus gets a broker, so what waits there is carried out all the same. Two buses
     that share a group have one each.
     """
-    return TopicPartition(config.alias if config.is_companion else f"{config.alias}{LOCAL_SUFFIX}", 0)
+    is_own = queue.transport == LOCAL_TRANSPORT and not queue.is_companion
+    return TopicPartition(f"{queue.alias}{LOCAL_SUFFIX}" if is_own else queue.alias, 0)

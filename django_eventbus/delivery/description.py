@@ -9,13 +9,14 @@ from difflib import get_close_matches
 from typing import Any
 
 from django_eventbus.conf import BusConfig
-from django_eventbus.events.contract import EventContract
-from django_eventbus.events.naming import topic_of
+from django_eventbus.events.contract import Dispatch, EventContract
+from django_eventbus.events.naming import local_topic_of, topic_of
 from django_eventbus.events.registry import events
 
 from .groups import HandlerGroup, form_groups, group_name
 from .handler import Handler
 from .retry import RetryPolicy
+from .translation import name_of, translators
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,10 +40,12 @@ class EventDescription:
     version: str
     declared_as: str  # module and class
     is_external: bool
-    topic: str
+    dispatch: str | None  # of a domain event; None: it travels
+    topic: str  # of a queued domain event its place in the local queue; empty where it is never stored
     key: str  # where the key comes from
     deprecated: str | None
     handlers: tuple[str, ...]  # those that take this version
+    translators: tuple[str, ...]  # functions that tell other services of a domain event
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,11 +136,23 @@ def _event(contract: EventContract, config: BusConfig, handlers: Iterable[Handle
         version=contract.version,
         declared_as=_path(contract.cls),
         is_external=contract.is_external,
-        topic=topic_of(contract, config),
+        dispatch=contract.dispatch,
+        topic=_topic(contract, config),
         key=contract.key.describe(config),
         deprecated=contract.deprecated,
         handlers=tuple(handler.name for handler in takers),
+        translators=tuple(map(name_of, translators.of(contract.cls))),
     )
+
+
+def _topic(contract: EventContract, config: BusConfig) -> str:
+    match contract.dispatch:
+        case None:
+            return topic_of(contract, config)
+        case Dispatch.QUEUED:
+            return local_topic_of(contract)
+        case Dispatch.INLINE | Dispatch.ON_COMMIT:
+            return ""
 
 
 def _handler(handler: Handler, config: BusConfig) -> HandlerDescription:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -9,7 +10,7 @@ from typing import Any, NamedTuple
 
 from django.apps import apps
 
-from django_eventbus.conf import BusConfig
+from django_eventbus.conf import LOCAL_TRANSPORT, BusConfig
 from django_eventbus.events.contract import EventContract
 from django_eventbus.events.naming import topic_of
 from django_eventbus.events.registry import events
@@ -68,9 +69,14 @@ class HandlerGroup:
 
 
 def form_groups(handlers: Iterable[Handler], config: BusConfig) -> dict[str, HandlerGroup]:
-    """Divide handlers into the groups of their apps; what belongs to no group of its own joins the bus's."""
+    """Divide handlers into the groups of their apps; what belongs to no group of its own joins the bus's.
+
+    Handlers of domain events alone are left out where a broker carries the events.
+    """
     members: dict[str, list[Handler]] = defaultdict(list)
     for handler in handlers:
+        if config.transport != LOCAL_TRANSPORT and all(map(_stays_inside, handler.events)):
+            continue
         members[group_name(handler, config)].append(handler)
     return {name: _form(name, members[name], config) for name in sorted(members)}
 
@@ -92,11 +98,18 @@ def retired_handlers() -> frozenset[str]:
     return frozenset(name for app in apps.get_app_configs() for name in getattr(app, "eventbus_retired_handlers", ()))
 
 
+def _stays_inside(cls: type[Any]) -> bool:
+    return events.contract_of(cls).is_domain_event
+
+
 def _form(name: str, handlers: list[Handler], config: BusConfig) -> HandlerGroup:
     by_event: dict[str, list[Handler]] = defaultdict(list)
     topics: set[str] = set()
     for handler in handlers:
         contracts = [events.contract_of(cls) for cls in handler.events]
+        if config.transport != LOCAL_TRANSPORT:
+            # Whoever may write to a topic could send a record that calls itself a domain event.
+            contracts = [contract for contract in contracts if not contract.is_domain_event]
         topics.update(topic_of(contract, config) for contract in _taken_by(handler))
         for event_name in dict.fromkeys(contract.name for contract in contracts):
             by_event[event_name].append(handler)
@@ -112,7 +125,7 @@ def _form(name: str, handlers: list[Handler], config: BusConfig) -> HandlerGroup
 
 def _taken_by(handler: Handler) -> Iterator[EventContract]:
     """Find every version that a handler can get: a topic carries one, and what is on the older topics must be read."""
-    for cls in handler.events:
+    for cls in itertools.filterfalse(_stays_inside, handler.events):
         for contract in events.ancestry(events.contract_of(cls)):
             if handler.takes_version(contract.name, contract.version):
                 yield contract

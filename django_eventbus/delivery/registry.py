@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 import threading
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from difflib import get_close_matches
@@ -15,11 +15,12 @@ from typing import Any, ClassVar, Protocol, TypedDict, TypeVar, Unpack, overload
 from django.apps import apps
 
 from django_eventbus.conf import BusConfig
+from django_eventbus.events.contract import Dispatch, EventContract
 from django_eventbus.events.registry import events as known_events
 from django_eventbus.exceptions import ContractError, NotAnEvent
 
 from .context import MessageContext
-from .groups import HandlerGroup, form_groups
+from .groups import HandlerGroup, Target, form_groups
 from .handler import AfterDeadLetter, DedupeKey, Handler, read_function
 from .retry import RetryPolicy
 
@@ -34,7 +35,7 @@ class Event(Protocol):
     __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[Any]]]
 
 
-Published = Event | Iterable[Event] | None
+Published = Event | Iterable[Event | Sequence[Event | None] | None] | None
 A = TypeVar("A", bound=Event)
 B = TypeVar("B", bound=Event)
 C = TypeVar("C", bound=Event)
@@ -84,6 +85,7 @@ class HandlerRegistry:
     def __init__(self) -> None:
         self._lock = threading.Lock()  # protects _by_name while it is checked and extended
         self._by_name: dict[str, Handler] = {}  # names and aliases
+        self._takers: dict[EventContract, tuple[Target, ...]] = {}
 
     def register(self, new: Handler) -> None:
         """Add a handler; a function that was imported again replaces itself. Raise ContractError for a name in use."""
@@ -96,6 +98,7 @@ class HandlerRegistry:
                     )
             self._by_name = {n: h for n, h in self._by_name.items() if _place(h) != _place(new)}
             self._by_name.update(dict.fromkeys(new.names, new))
+            self._takers = {}
 
     def all(self) -> tuple[Handler, ...]:
         """Return every handler, in order of declaration."""
@@ -104,6 +107,15 @@ class HandlerRegistry:
     def find(self, name: str) -> Handler | None:
         """Return the handler of this name or former name."""
         return self._by_name.get(name)
+
+    def takers(self, contract: EventContract) -> tuple[Target, ...]:
+        """Return the handlers of an event in order of declaration, each with the class in which it takes the event."""
+        known = self._takers
+        found = known.get(contract)
+        if found is None:
+            taken = ((handler, handler.event_class(contract.name, contract.version)) for handler in self.all())
+            found = known[contract] = tuple(Target(handler, cls) for handler, cls in taken if cls is not None)
+        return found
 
     @contextmanager
     def isolated(self) -> Iterator[HandlerRegistry]:
@@ -114,6 +126,7 @@ class HandlerRegistry:
         finally:
             with self._lock:
                 self._by_name = saved
+                self._takers = {}
 
 
 handlers = HandlerRegistry()
@@ -162,6 +175,8 @@ def _declare(
     shown = getattr(function, "__qualname__", repr(function))
     _require_events(shown, events)
     _require_options(shown, batch, options)
+    if batch is not None:
+        _require_queued(shown, events)
     call = read_function(function)
     app = _app_label(function)
     name = options.get("name") or _default_name(function, app)
@@ -218,6 +233,16 @@ def _require_options(shown: str, batch: int | None, options: Options) -> None:
         raise ContractError(f"{shown}: batch={batch!r}; give the most events of one run, such as batch=500.")
     if timeout is not None and timeout <= timedelta():
         raise ContractError(f"{shown}: timeout={options.get('timeout')!r}; give seconds above 0, or None.")
+
+
+def _require_queued(shown: str, events: tuple[type[Any], ...]) -> None:
+    for cls in events:
+        dispatch = known_events.contract_of(cls).dispatch
+        if dispatch in {Dispatch.INLINE, Dispatch.ON_COMMIT}:
+            raise ContractError(
+                f"{shown}: batch= takes lists, but {cls.__qualname__} is dispatched {dispatch}: one by one, at once. "
+                "Declare it with dispatch='queued', or leave batch out."
+            )
 
 
 def _as_timedelta(seconds: float | timedelta | None) -> timedelta | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
@@ -14,13 +14,13 @@ from django.db import connections
 
 from django_eventbus import telemetry
 from django_eventbus.conf import BusConfig
-from django_eventbus.events.registry import events
-from django_eventbus.exceptions import EventBusError, NotAnEvent
+from django_eventbus.exceptions import EventBusError
 from django_eventbus.outbox.context import PublishContext, exactly
-from django_eventbus.outbox.publisher import publish
 
+from .calling import acall_handler, call_handler
 from .context import MessageContext, build_context
 from .deliveries import Delivery
+from .dispatch import publish
 from .handler import Handler
 
 T = TypeVar("T")
@@ -57,7 +57,7 @@ async def arun(delivery: Delivery, config: BusConfig) -> None:
 async def arun_batch(deliveries: Sequence[Delivery], config: BusConfig) -> None:
     """Run an async batch handler once for all of these deliveries; otherwise as `arun`."""
     with _span(deliveries, config), exactly(publish_context(deliveries, config)):
-        returned = await _acall(deliveries)
+        returned = await _acall(deliveries, config)
         await sync_to_async(_finish)(deliveries, returned, config)
 
 
@@ -70,7 +70,7 @@ def call(deliveries: Sequence[Delivery], config: BusConfig) -> Returned:
 async def acall(deliveries: Sequence[Delivery], config: BusConfig) -> Returned:
     """Run an async handler and return the events for `finish`, which the caller runs in the handler's thread."""
     with _span(deliveries, config), exactly(publish_context(deliveries, config)):
-        return await _acall(deliveries)
+        return await _acall(deliveries, config)
 
 
 def finish(deliveries: Sequence[Delivery], returned: Returned, config: BusConfig) -> None:
@@ -102,13 +102,13 @@ def publish_context(deliveries: Sequence[Delivery], config: BusConfig) -> Publis
 def _call(deliveries: Sequence[Delivery], config: BusConfig) -> Returned:
     handler = deliveries[0].handler
     if handler.is_async:
-        returned: Returned = async_to_sync(_acall)(deliveries)
+        returned: Returned = async_to_sync(_acall)(deliveries, config)
         return returned
-    arguments = _arguments(deliveries)
+    arguments = _arguments(deliveries, config)
     alias, started = alias_of(handler, config), time.monotonic()
     depth = len(connections[alias].atomic_blocks)
     try:
-        made = _events_of(handler, handler.function(*arguments))
+        made = call_handler(handler, arguments, using=alias)
     except Exception:
         raise
     except BaseException as exc:  # sys.exit() in a handler must not end the worker
@@ -124,14 +124,14 @@ def _call(deliveries: Sequence[Delivery], config: BusConfig) -> Returned:
     return made
 
 
-async def _acall(deliveries: Sequence[Delivery]) -> Returned:
+async def _acall(deliveries: Sequence[Delivery], config: BusConfig) -> Returned:
     handler = deliveries[0].handler
-    arguments = _arguments(deliveries)
+    arguments = _arguments(deliveries, config)
     limit = None if handler.timeout is None else handler.timeout.total_seconds()
     clock = asyncio.timeout(limit)
     try:
         async with clock:
-            return _events_of(handler, await handler.function(*arguments))
+            return await acall_handler(handler, arguments, using=alias_of(handler, config))
     except TimeoutError as exc:
         if clock.expired():
             raise HandlerTooSlow(f"{handler.name} took longer than its timeout of {limit:g} s.") from exc
@@ -151,15 +151,18 @@ def _finish(deliveries: Sequence[Delivery], returned: Returned, config: BusConfi
     _require_sound_transaction(handler, alias)
     if returned:
         publish(config, returned, using=alias)
+        _require_sound_transaction(handler, alias)  # handlers of domain events may have run
 
 
-def _arguments(deliveries: Sequence[Delivery]) -> tuple[Any, ...]:
+def _arguments(deliveries: Sequence[Delivery], config: BusConfig) -> tuple[Any, ...]:
     for delivery in deliveries:
         if delivery.error is not None:
             raise delivery.error
     handler = deliveries[0].handler
     if handler.batch is None:
         (delivery,) = deliveries
+        if handler.saga_key is not None:  # it publishes by itself
+            return (delivery.event, _context(delivery), config)
         return (delivery.event, _context(delivery)) if handler.takes_context else (delivery.event,)
     messages = [delivery.event for delivery in deliveries]
     return (messages, [_context(d) for d in deliveries]) if handler.takes_context else (messages,)
@@ -172,36 +175,6 @@ def _context(delivery: Delivery) -> MessageContext:
         attempt=delivery.attempt,
         group=delivery.group,
         is_replay=delivery.is_replay,
-    )
-
-
-def _events_of(handler: Handler, returned: object) -> Returned:
-    if returned is None:
-        return []
-    if _is_event(returned):
-        return [returned]
-    if not isinstance(returned, Iterable) or isinstance(returned, str | bytes | Mapping | type):
-        raise _not_events(handler, returned)
-    made = list(returned)
-    for item in made:
-        if not _is_event(item):
-            raise _not_events(handler, item)
-    return made
-
-
-def _is_event(value: object) -> bool:
-    if isinstance(value, type):
-        return False
-    try:
-        events.contract_of(value)
-    except NotAnEvent:
-        return False
-    return True
-
-
-def _not_events(handler: Handler, value: object) -> NotAnEvent:
-    return NotAnEvent(
-        f"{handler.name} returned {type(value).__name__}, which is no event. Return an event, several events, or None."
     )
 
 

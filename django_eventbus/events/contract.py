@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 from difflib import get_close_matches
+from enum import StrEnum
 from string import Formatter
 from typing import Annotated, Any, TypedDict, TypeVar, Unpack, dataclass_transform
 
@@ -30,6 +31,14 @@ AwareDatetime = Annotated[datetime, msgspec.Meta(tz=True)]
 
 _NAME = re.compile(r"[!-~]+")
 _VERSION = re.compile(r"[a-zA-Z0-9._-]*")
+
+
+class Dispatch(StrEnum):
+    """Say when and where the handlers of a domain event run."""
+
+    INLINE = "inline"  # at once, in the transaction that publishes it
+    ON_COMMIT = "on_commit"  # after that transaction, in the same process; lost with it
+    QUEUED = "queued"  # as any other event, from the outbox through the local queue
 
 
 class ContractOptions(TypedDict, total=False):
@@ -63,7 +72,19 @@ class EventContract:
     key: EventKey  # contract.key(event, config) -> text, or None for the event id
     subject: Callable[[Any], str | None] | None = None
     deprecated: str | None = None  # what to use instead
+    dispatch: Dispatch | None = None  # how a domain event reaches its handlers; None: an event that travels
+    must_translate: bool = False  # a domain event that only makes sense with a translation
     codec: Codec
+
+    @property
+    def is_domain_event(self) -> bool:
+        """Say whether it stays inside the service: no topic, no broker."""
+        return self.dispatch is not None
+
+    @property
+    def is_sent_from_here(self) -> bool:
+        """Say whether this service sends it to others."""
+        return not self.is_external and not self.is_domain_event
 
     @property
     def label(self) -> str:
@@ -111,10 +132,10 @@ def _require_call(decorator: str, name: object) -> None:
 
 
 def _declare(cls: type[T], name: str, options: ContractOptions, *, is_external: bool) -> type[T]:
-    _require_known(cls, options)
+    require_known(cls, options, known=ContractOptions.__annotations__.keys())
     version = options.get("version", 1)
-    _require_name(cls, name)
-    _require_version(cls, version)
+    require_name(cls, name)
+    require_version(cls, version)
     _require_place(cls, options, is_external=is_external)
     made = freeze(cls)
     require_fields(made, options.get("key"))
@@ -139,14 +160,16 @@ def _declare(cls: type[T], name: str, options: ContractOptions, *, is_external: 
     return made
 
 
-def _require_known(cls: type[Any], options: ContractOptions) -> None:
-    for unknown in options.keys() - ContractOptions.__annotations__.keys():
-        likely = get_close_matches(unknown, ContractOptions.__annotations__, n=1)
+def require_known(cls: type[Any], options: Mapping[str, Any], *, known: Collection[str]) -> None:
+    """Raise ContractError for a parameter that does not exist."""
+    for unknown in options.keys() - set(known):
+        likely = get_close_matches(unknown, known, n=1)
         hint = f" Did you mean {likely[0]!r}?" if likely else ""
         raise ContractError(f"{cls.__qualname__}: {unknown!r} is no parameter of an event.{hint}")
 
 
-def _require_name(cls: type[Any], name: object) -> None:
+def require_name(cls: type[Any], name: object) -> None:
+    """Raise ContractError for what can't be the name of an event."""
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise ContractError(
             f"{cls.__qualname__}: {name!r} is no event name. Write 'domain.context.event-in-kebab', as in "
@@ -154,7 +177,8 @@ def _require_name(cls: type[Any], name: object) -> None:
         )
 
 
-def _require_version(cls: type[Any], version: object) -> None:
+def require_version(cls: type[Any], version: object) -> None:
+    """Raise ContractError for what can't be the version of an event."""
     is_number = isinstance(version, int) and not isinstance(version, bool) and version >= 0
     if not is_number and not (isinstance(version, str) and _VERSION.fullmatch(version)):
         raise ContractError(

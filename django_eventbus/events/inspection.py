@@ -41,7 +41,7 @@ def find_problems(contracts: Iterable[EventContract], configs: Iterable[NamingCo
 def _undecodable(contract: EventContract) -> Iterator[Problem]:
     try:
         contract.codec.compile()
-        leaves = list(_leaves(contract.cls))
+        found = list(leaves(contract.cls))
     except (NameError, AttributeError) as exc:
         yield Problem(
             id="E002",
@@ -53,7 +53,7 @@ def _undecodable(contract: EventContract) -> Iterator[Problem]:
     except ContractError as exc:
         yield Problem(id="E001", message=str(exc), hint="Use types that JSON can tell apart.", obj=contract.cls)
         return
-    for field, leaf, _ in leaves:
+    for field, leaf, _ in found:
         if isinstance(leaf, type) and issubclass(leaf, Model):
             yield Problem(
                 id="E003",
@@ -130,6 +130,8 @@ def _topics(contracts: list[EventContract], configs: list[NamingConfig]) -> Iter
     for config in configs:
         topics = set()
         for contract in contracts:
+            if contract.is_domain_event:
+                continue
             try:
                 topics.add(topic_of(contract, config))
             except ContractError as exc:
@@ -163,12 +165,12 @@ def _key_problems(contracts: list[EventContract], configs: list[NamingConfig]) -
 
 def _resolvable_leaves(cls: type[Any]) -> list[tuple[str, Any, tuple[Any, ...]]]:
     try:
-        return list(_leaves(cls))
+        return list(leaves(cls))
     except (NameError, AttributeError):
         return []  # reported as E002
 
 
-def _leaves(cls: type[Any]) -> Iterator[tuple[str, Any, tuple[Any, ...]]]:
+def leaves(cls: type[Any]) -> Iterator[tuple[str, Any, tuple[Any, ...]]]:
     """Yield (field of the event, type without parameters, metadata) for all that its fields may hold."""
     hints = get_type_hints(cls, include_extras=True)
     for field in dataclasses.fields(cls):

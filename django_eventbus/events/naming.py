@@ -79,12 +79,23 @@ def topic_of(contract: EventContract, config: NamingConfig) -> str:
 
     Needs ready apps, unless the contract names its domain. Raises ContractError where the name would be illegal.
     """
+    if contract.is_domain_event:
+        raise ContractError(f"{contract.label} is a domain event: it stays inside the service and has no topic.")
     at = contract, config.environment, config.domain, config.service, config.namer
     try:
         return _topics[at]
     except KeyError:
         topic = _topics[at] = _name(contract, config)
         return topic
+
+
+def local_topic_of(contract: EventContract) -> str:
+    """Return what stands for a topic where a domain event waits in the local queue; needs ready apps.
+
+    One per app: domain events of an app that have the same key keep their order, whatever their class.
+    """
+    app = contract.app_config
+    return f"local.{app.label}" if app else "local"
 
 
 def _name(contract: EventContract, config: NamingConfig) -> str:

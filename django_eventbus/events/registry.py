@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -25,11 +25,12 @@ class EventRegistry:
     """Know every contract by its class and by its name and version. Filled while modules are imported, then read."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()  # protects writes to the four dicts; reads need none
+        self._lock = threading.Lock()  # protects writes to what follows; reads need none
         self._by_class: dict[type[Any], EventContract] = {}
         self._by_name: dict[str, dict[str, EventContract]] = {}
         self._upcasters: dict[str, Upcasters] = {}
         self._plans: dict[tuple[str, str, type[Any] | None], Plan] = {}
+        self._domain_events: set[type[Any]] = set()  # for one quick question in every publish
 
     def register(self, contract: EventContract) -> None:
         """Add a contract; a class that was imported again replaces itself. Duplicates are found by the checks."""
@@ -40,6 +41,8 @@ class EventRegistry:
                 del self._by_class[known.cls]
                 versions[contract.version] = contract
             self._by_class[contract.cls] = contract
+            if contract.is_domain_event:
+                self._domain_events.add(contract.cls)
             self._plans.clear()
 
     def contract_of(self, event: object, /) -> EventContract:
@@ -49,6 +52,10 @@ class EventRegistry:
             return self._by_class[cls]
         except KeyError:
             raise NotAnEvent(self._why_not(cls)) from None
+
+    def has_domain_event(self, events: Iterable[object]) -> bool:
+        """Say whether one of these events stays inside the service."""
+        return not self._domain_events.isdisjoint(map(type, events))
 
     def find(self, name: str, version: str) -> EventContract | None:
         """Return the contract of exactly this name and version ("" finds what `resolve_version` says)."""
@@ -132,6 +139,7 @@ class EventRegistry:
         finally:
             with self._lock:
                 self._by_class, self._by_name = saved
+                self._domain_events &= self._by_class.keys()
                 self._upcasters = upcasters
                 self._plans.clear()
 

@@ -8,13 +8,13 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from django_eventbus import telemetry
-from django_eventbus.conf import BusConfig
+from django_eventbus.conf import LOCAL_TRANSPORT, BusConfig
 from django_eventbus.events.cloudevents import check_headers, to_headers, to_structured
 from django_eventbus.events.contract import EventContract
 from django_eventbus.events.envelope import Envelope, join_headers
 from django_eventbus.events.identifiers import uuid7
 from django_eventbus.events.keys import join_key, key_text, shard_of
-from django_eventbus.events.naming import topic_of
+from django_eventbus.events.naming import local_topic_of, topic_of
 from django_eventbus.events.registry import events
 from django_eventbus.exceptions import EventInvalid, EventTooLarge, NotAnEvent, NotPublishable
 from django_eventbus.models.outbox import NewMessage
@@ -48,7 +48,7 @@ class Composer:
         contract = publishable_contract(event)
         identity = event_id or uuid7()
         text_id = str(identity)
-        topic = topic_of(contract, self._config)
+        topic = self._topic_of(contract)
         data = contract.codec.encode(event)
         key = self._key_of(contract, event, text_id)
         envelope = None
@@ -74,6 +74,16 @@ class Composer:
             event_name=contract.name,
         )
         return message, envelope
+
+    def _topic_of(self, contract: EventContract) -> str:
+        if contract.dispatch is None:
+            return topic_of(contract, self._config)
+        if self._config.transport != LOCAL_TRANSPORT:
+            raise NotPublishable(
+                f"{contract.label} is a domain event: it stays inside the service, and bus {self._config.alias!r} "
+                "leads out of it. Publish it through django_eventbus.publish, or tell others with @translates."
+            )
+        return local_topic_of(contract)
 
     def _plain_parts(self, contract: EventContract, topic: str, text_id: str) -> list[str]:
         """Return what stands between the ids in the headers of all events of this class; empty where more differs."""
@@ -177,7 +187,7 @@ def publishable_contract(event: object) -> EventContract:
             "If this service owns it, declare it with @event."
         )
     if contract.deprecated is not None:
-        # 5: this function, compose, the publisher, the bus, and then who called publish().
+        # 6: this function, compose, the publisher, the dispatch, the bus, and then who called publish().
         message = f"{contract.label} is deprecated: {contract.deprecated}"
-        warnings.warn(message, DeprecationWarning, stacklevel=5)
+        warnings.warn(message, DeprecationWarning, stacklevel=6)
     return contract

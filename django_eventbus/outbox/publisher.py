@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any, TypedDict, Unpack
 from uuid import UUID
 
-from django.db import connections, transaction
+from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_eventbus.conf import BusConfig
@@ -22,7 +22,7 @@ from django_eventbus.signals import emit, event_published
 
 from .composition import Composer
 from .scheduling import due_at_of
-from .transactions import alias_of, is_in_transaction, refuse_split, require_transaction
+from .transactions import alias_of, require_transaction
 from .wakeup import wake_after_commit
 
 
@@ -49,10 +49,7 @@ def publish(config: BusConfig, events: Sequence[object], **options: Unpack[Publi
     if not events:
         return []
     event_id = options.get("event_id")
-    if event_id is not None and not isinstance(event_id, UUID):
-        raise EventInvalid(f"event_id={event_id!r} is no uuid.UUID. Leave it out, and one is made.")
-    if event_id is not None and len(events) > 1:
-        raise EventInvalid(f"event_id names one event, but {len(events)} are published. Leave it out.")
+    require_event_id(event_id, events)
     due_at = due_at_of(delay=options.get("delay"), deliver_at=options.get("deliver_at"))
     number = bus_number(config.alias, connection.alias)
     composer = Composer(config, bus=number, key=options.get("key"), headers=options.get("headers"))
@@ -60,16 +57,12 @@ def publish(config: BusConfig, events: Sequence[object], **options: Unpack[Publi
     return _write(config, connection, events, made, due_at=due_at)
 
 
-def publish_in_own_transaction(
-    config: BusConfig, events: Sequence[object], **options: Unpack[PublishOptions]
-) -> list[UUID]:
-    """Publish in the open transaction if there is one, else in one of its own: `apublish` outside a handler."""
-    alias = alias_of(config, options.get("using"))
-    if is_in_transaction(connections[alias]):
-        return publish(config, events, **options)
-    refuse_split(alias)
-    with transaction.atomic(using=alias):
-        return publish(config, events, **options)
+def require_event_id(event_id: object, events: Sequence[object]) -> None:
+    """Raise EventInvalid for an `event_id` that is none, or that names several events."""
+    if event_id is not None and not isinstance(event_id, UUID):
+        raise EventInvalid(f"event_id={event_id!r} is no uuid.UUID. Leave it out, and one is made.")
+    if event_id is not None and len(events) > 1:
+        raise EventInvalid(f"event_id names one event, but {len(events)} are published. Leave it out.")
 
 
 def _write(

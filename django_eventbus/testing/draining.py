@@ -15,7 +15,6 @@ from django.db import connections
 from django.db.transaction import TransactionManagementError
 
 from django_eventbus.bus import Bus
-from django_eventbus.consumer.local import LocalDeliverer
 from django_eventbus.delivery.registry import groups_of
 from django_eventbus.events.envelope import OutgoingRow
 from django_eventbus.models import OutboxLane, ParkedMessage, RetryMessage, ScheduledMessage
@@ -45,7 +44,7 @@ def drain(*, bus: str | None = None, advance: timedelta | None = None, raise_err
     """
     aliases = reachable_aliases()
     _refuse_transaction(aliases)
-    carriers = [Carrier(each) for each in reachable_buses(bus)]
+    carriers = [Carrier(queue) for each in reachable_buses(bus) for queue in dict.fromkeys((each, each.local))]
     tally, left = Tally(), advance or timedelta(0)
     with _hooks_set_aside(aliases), tally.listening():
         try:
@@ -78,7 +77,7 @@ class Carrier:
         self.sent = 0
         self._config = bus.config
         self._session = PlainSession(bus.config)
-        self._deliverer = LocalDeliverer(bus.config, groups_of(bus.config))
+        self._deliverer = bus.new_deliverer(groups_of(bus.config))
         self._sender: Sender = LocalSender(self._deliver)
         if isinstance(bus.transport, MemoryTransport):
             self._sender = ThroughMemory(bus.transport.open_sender(client_id="drain"), self._deliver)

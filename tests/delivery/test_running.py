@@ -108,6 +108,7 @@ def generated(event: OrderPlaced) -> Iterator[OrderPaid]:
         (lambda event: [], 0),
         (lambda event: (OrderPaid(order_id=1), OrderPaid(order_id=2)), 2),
         (generated, 2),
+        (lambda event: (OrderPaid(order_id=1), None, (generated(event), [])), 3),
     ],
 )
 def test_several_events_or_none_may_be_returned(function: Any, count: int) -> None:
@@ -116,7 +117,7 @@ def test_several_events_or_none_may_be_returned(function: Any, count: int) -> No
     assert OutboxMessage.objects.count() == count
 
 
-@pytest.mark.parametrize("value", [1, "text", b"bytes", {"a": 1}, [None], OrderPaid, [OrderPaid], object()])
+@pytest.mark.parametrize("value", [1, "text", b"bytes", {"a": 1}, {1}, OrderPaid, [OrderPaid], object()])
 def test_a_returned_value_that_is_no_event_is_an_error(value: object) -> None:
     with pytest.raises(NotAnEvent, match=r"tests\.h returned"):
         go(lambda event: value)

@@ -96,7 +96,7 @@ class Command(BaseCommand):
         return outcome, max((child.code or 0 for child in children), default=0)
 
     def _prepare_topics(self, bus: Bus, stop: threading.Event) -> None:
-        topics = {topic_of(contract, bus.config) for contract in events.all() if not contract.is_external}
+        topics = {topic_of(contract, bus.config) for contract in events.all() if contract.is_sent_from_here}
         prepare_topics(bus, topics, stop=stop, warn=self.stderr.write)
 
     def _report(self, bus: Bus, outcome: dict[str, Any], *, seconds: float, as_json: bool) -> None:

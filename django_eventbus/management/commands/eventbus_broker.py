@@ -42,7 +42,10 @@ class Command(BaseCommand):
             config = buses[options["bus"]].config
         except (ImportError, ConfigurationError) as exc:
             raise CommandError(str(exc), returncode=2) from exc
-        topics = sorted({topic_of(contract, config) for contract in events.all()} | set(options["topic"]))
+        topics = sorted(
+            {topic_of(contract, config) for contract in events.all() if not contract.is_domain_event}
+            | set(options["topic"])
+        )
         stopped = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stopped.set())

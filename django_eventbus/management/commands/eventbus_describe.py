@@ -83,13 +83,25 @@ def _told(entry: Entry) -> tuple[str, list[tuple[str, str]]]:
 
 def _event(event: EventDescription) -> tuple[str, list[tuple[str, str]]]:
     version = f" v{event.version}" if event.version else ""
+    place = f"on {event.topic}" if event.dispatch is None else f"inside the service, {_dispatch(event)}"
     kind = " (external)" if event.is_external else ""
     takers = ", ".join(event.handlers) or "no handler"
-    return f"{event.name}{version}{kind} on {event.topic} [{event.bus}] -> {takers}", [
+    return f"{event.name}{version}{kind} {place} [{event.bus}] -> {takers}", [
         ("class", event.declared_as),
         ("key", event.key),
         ("deprecated", event.deprecated or "no"),
+        *([] if event.dispatch is None else [("translated by", ", ".join(event.translators) or "nothing")]),
     ]
+
+
+def _dispatch(event: EventDescription) -> str:
+    match event.dispatch:
+        case "inline":
+            return "in the transaction that publishes it"
+        case "on_commit":
+            return "after the commit, in the same process"
+        case _:
+            return f"queued on {event.topic}"
 
 
 def _handler(handler: HandlerDescription) -> tuple[str, list[tuple[str, str]]]:
