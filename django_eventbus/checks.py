@@ -20,6 +20,8 @@ from .events.inspection import Problem
 from .events.registry import events
 from .exceptions import ConfigurationError
 from .models import OutboxMessage
+from .recurrence import inspection as recurrence_inspection
+from .recurrence.registry import recurrings
 from .sagas import inspection as saga_inspection
 from .sagas.declaration import sagas
 
@@ -53,6 +55,12 @@ def check_sagas(**_: Any) -> list[CheckMessage]:
     return [_message(problem) for problem in saga_inspection.find_problems(sagas.all())]
 
 
+def check_recurring(**_: Any) -> list[CheckMessage]:
+    """Look at what recurs; silent, as the others, until the settings are right."""
+    known = [config.alias for config in _configs()]
+    return [_message(problem) for problem in recurrence_inspection.find_problems(recurrings.all(), known) if known]
+
+
 def check_transports(**_: Any) -> list[CheckMessage]:
     """Build each bus's transport, which contacts nobody, and ask it what is wrong with its options."""
     return [message for bus in _buses() for message in (*_transport(bus), *_wake_up(bus.config))]
@@ -84,6 +92,7 @@ CHECKS: tuple[Check, ...] = (
     check_events,
     check_handlers,
     check_sagas,
+    check_recurring,
     check_transports,
     check_databases,
 )

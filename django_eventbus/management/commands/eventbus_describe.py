@@ -1,13 +1,16 @@
-"""Show events, topics, keys, handlers, groups and policies as they really are."""
+"""Show events, topics, keys, handlers, sagas, groups and policies as they really are."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from argparse import ArgumentParser
 from collections.abc import Sequence
+from difflib import get_close_matches
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
+from django.utils import timezone
 
 from django_eventbus.bus import buses
 from django_eventbus.delivery.description import (
@@ -21,6 +24,10 @@ from django_eventbus.delivery.description import (
 )
 from django_eventbus.delivery.registry import handlers
 from django_eventbus.exceptions import ConfigurationError
+from django_eventbus.recurrence.description import RecurringDescription, describe_recurring
+from django_eventbus.recurrence.registry import recurrings
+from django_eventbus.sagas.declaration import sagas
+from django_eventbus.sagas.description import RouteDescription, SagaDescription, describe_sagas
 
 
 class Command(BaseCommand):
@@ -30,7 +37,7 @@ class Command(BaseCommand):
     requires_system_checks: list[str] = []  # it helps to find what the checks complain about
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("name", nargs="?", help="Explain one event, topic, handler or group.")
+        parser.add_argument("name", nargs="?", help="Explain one event, topic, handler, saga, group, recurring event.")
         parser.add_argument("--bus", help="Only this bus (default: every one in EVENTBUS).")
         parser.add_argument("--json", action="store_true", help="Print one JSON object instead of text.")
 
@@ -38,18 +45,28 @@ class Command(BaseCommand):
         try:
             chosen = list(buses) if options["bus"] is None else [options["bus"]]
             whole = describe(handlers.all(), [buses[alias].config for alias in chosen])
+            recurring = describe_recurring(recurrings.all(), chosen, now=timezone.now())
         except ConfigurationError as exc:
             raise CommandError(str(exc), returncode=2) from exc
         name = options["name"]
         shown = whole if name is None else whole.about(name)
-        if name is not None and shown.is_empty:
-            likely = ", ".join(map(repr, whole.likely(name)))
+        recur = [each for each in recurring if name is None or name in each.names]
+        if name is not None and shown.is_empty and not recur:
+            known = {known for each in recurring for known in each.names}
+            likely = ", ".join(map(repr, [*whole.likely(name), *get_close_matches(name, known, n=1)]))
             hint = f" Did you mean {likely}?" if likely else " Without a name this command lists everything."
-            raise CommandError(f"{name!r} is no event, topic, handler or group here.{hint}", returncode=2)
+            raise CommandError(
+                f"{name!r} is no event, topic, handler, saga, group or recurring event here.{hint}", returncode=2
+            )
+        found = describe_sagas(sagas.all(), handlers=[handler.name for handler in shown.handlers])
         if options["json"]:
-            self.stdout.write(json.dumps(shown.as_dict()))
+            above = {"sagas": found, "recurring": recur}
+            more = {chapter: [dataclasses.asdict(each) for each in entries] for chapter, entries in above.items()}
+            self.stdout.write(json.dumps({**shown.as_dict(), **more}))
             return
-        for line in lines(shown, in_full=name is not None):
+        for line in (*lines(shown, in_full=name is not None), *saga_lines(found, in_full=name is not None)):
+            self.stdout.write(line)
+        for line in recurring_lines(recur, in_full=name is not None):
             self.stdout.write(line)
 
 
@@ -69,6 +86,34 @@ def lines(description: Description, *, in_full: bool) -> list[str]:
             head, details = _told(entry)
             written += [f"  {head}", *(f"      {name}: {text}" for name, text in details if in_full)]
     return written
+
+
+def recurring_lines(recurring: Sequence[RecurringDescription], *, in_full: bool) -> list[str]:
+    """Write what recurs for people."""
+    told = [f"  {line}" for each in recurring for line in each.lines(in_full=in_full)]
+    return ["Recurring events", *told] if told else []
+
+
+def saga_lines(found: Sequence[SagaDescription], *, in_full: bool) -> list[str]:
+    """Write sagas for people; `in_full` shows what each takes, and its diagram."""
+    written = ["Sagas"] if found else []
+    for saga in found:
+        kind = "model" if saga.is_model else f"version {saga.state_version}"
+        written.append(f"  {saga.name} keeps {saga.state} ({kind}), concurrency {saga.concurrency}")
+        if in_full:
+            written += [f"      {line}" for line in (*map(_route, saga.routes), *_timeouts(saga), "diagram:")]
+            written += [f"        {line}" for line in saga.diagram.splitlines()]
+    return written
+
+
+def _route(route: RouteDescription) -> str:
+    ways = [f"starts by {route.starts}"] if route.starts else []
+    ways += [f"continues by {route.continues}"] if route.continues else []
+    return f"{route.event}: {', '.join(ways)}, key {route.key}, without instance {route.not_found}"
+
+
+def _timeouts(saga: SagaDescription) -> list[str]:
+    return [f"timeout {name}: {method}" for name, method in saga.timeouts.items()]
 
 
 def _told(entry: Entry) -> tuple[str, list[tuple[str, str]]]:
