@@ -31,7 +31,7 @@ class Job:
     """The runs of one lane, one after the other, and whom to tell."""
 
     work: Sequence[Run | Waiting]
-    done: Callable[[BaseException | None], None]  # called on the loop's thread
+    done: Callable[[BaseException | None], None]  # called on the slot's thread, where the database may be used
 
 
 class EventLoop:
@@ -88,7 +88,7 @@ class EventLoop:
         # The boundary of a turn: what is left is a defect of this package, and ends the worker.
         except Exception as exc:  # noqa: BLE001
             failure = exc
-        job.done(failure)
+        await sync_to_async(job.done)(failure)
 
     async def _arrival(self, run: Run) -> None:
         turn = self._turn

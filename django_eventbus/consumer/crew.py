@@ -212,13 +212,15 @@ class Crew:
         countdown: _Countdown,
     ) -> None:
         def done(failure: BaseException | None) -> None:
-            if isinstance(failure, Abandoned):
-                return
-            if failure is not None:
+            try:
+                if failure is None and countdown.is_last():
+                    self._finish([(claim, key, items)])
+            # The boundary of a turn, as in `_work`: an error that left this function would end the event loop.
+            except Exception as exc:  # noqa: BLE001
+                failure = exc
+            if failure is not None and not isinstance(failure, Abandoned):
                 logger.error("async worker failed", exc_info=failure)
                 self.news.put(Defect(failure))
-            elif countdown.is_last():
-                self._finish([(claim, key, items)])
 
         loop.submit(Job(work=work, done=done))
 

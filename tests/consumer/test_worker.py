@@ -210,6 +210,27 @@ def test_async_handlers_run_side_by_side_and_each_in_its_own_transaction(stage: 
     assert RetryMessage.objects.count() == 1
 
 
+def test_async_handlers_go_on_carefully_after_an_owner_that_died(stage: Stage) -> None:
+    from django_eventbus.delivery.registry import handler
+    from tests.shop.models import Effect
+
+    @handler(Counted, name="tests.goes_on")
+    async def goes_on(event: Counted) -> None:
+        await Effect.objects.acreate(handler="goes_on", key=event.key, number=event.number)
+
+    stage.send(0)
+    stage.run()
+    PartitionEpoch.objects.update(is_clean=False)
+    for n in range(1, 4):
+        stage.send(n)
+
+    report = stage.run(timeout=10.0)
+
+    assert report.is_caught_up
+    assert noted("goes_on") == [0, 1, 2, 3]
+    assert all(not row.deaths for row in PartitionEpoch.objects.all())
+
+
 def test_batch_handlers_get_lists_and_a_bad_message_fails_alone(stage: Stage) -> None:
     from django_eventbus.delivery.registry import handler
     from tests.shop.models import Effect
