@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from .delivery.context import MessageContext
     from .delivery.registry import handler
     from .delivery.retry import RetryPolicy
+    from .delivery.stateful import stateful_handler
     from .events.contract import AwareDatetime, PartitionKey, event, external_event
     from .events.registry import upcaster
     from .exceptions import (
@@ -43,6 +44,7 @@ __all__ = [
     "Reject",
     "RetryAfter",
     "RetryPolicy",
+    "Saga",
     "TransactionRequired",
     "apublish",
     "apublish_many",
@@ -53,10 +55,16 @@ __all__ = [
     "external_event",
     "handler",
     "message_context",
+    "not_found",
+    "on",
+    "on_timeout",
     "publish",
     "publish_many",
     "recurring",
     "reschedule",
+    "starts",
+    "starts_or_on",
+    "stateful_handler",
     "upcaster",
 ]
 
@@ -66,6 +74,7 @@ _HOMES = {
     "delivery.context": ("MessageContext",),
     "delivery.registry": ("handler",),
     "delivery.retry": ("RetryPolicy",),
+    "delivery.stateful": ("stateful_handler",),
     "events.contract": ("AwareDatetime", "PartitionKey", "event", "external_event"),
     "events.registry": ("upcaster",),
     "outbox.context": ("current_context", "message_context"),

@@ -74,12 +74,14 @@ def _listed(app: AppConfig, attribute: str, modules: Any) -> tuple[str, ...]:
 
 def _load_celery_task() -> None:
     from .bus import buses
+    from .delivery.registry import handlers
     from .exceptions import ConfigurationError
 
     try:
         is_wanted = any(bus.config.outbox.wake_with == "celery" for bus in buses.values())
     except ConfigurationError:
         return  # `check` says it better
+    is_wanted = is_wanted or any(handler.handle_in == "celery" for handler in handlers.all())
     # By its path, as transports are: nothing in here may depend on Celery. Without it, `check` complains.
     if is_wanted and find_spec("celery") is not None:
         import_module(".contrib.celery", package=__package__)

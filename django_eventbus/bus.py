@@ -17,11 +17,13 @@ from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
 
 from .conf import BusConfig, load
+from .consumer.handed_over import run_task
 from .consumer.local import LocalDeliverer
 from .consumer.membership import WorkerReport
 from .consumer.worker import Worker
 from .delivery import dispatch
 from .delivery.groups import HandlerGroup
+from .delivery.handover import Task
 from .delivery.registry import groups_of, handlers
 from .exceptions import ConfigurationError
 from .outbox import scheduling
@@ -113,6 +115,11 @@ class Bus:
         for relay in relays:
             relay.wake()
         if not relays:
+    def run_task(self, task: Task) -> None:
+        """Run the handler of a message that was handed over to this process."""
+        # The groups of the local queue are the larger ones: handlers of domain events alone belong to no other.
+        run_task(task, group=self.local.groups.get(task.group), config=self.config)
+
             background_relays.wake(self.config, self.open_relay)
 
     def _open_sender(self) -> Sender:

@@ -12,6 +12,8 @@ from uuid import UUID
 from django_eventbus.conf import BusConfig
 from django_eventbus.delivery.dead_letters import Burial, bury
 from django_eventbus.delivery.deliveries import Broken, Outcome
+from django_eventbus.delivery.handler import Place
+from django_eventbus.delivery.handover import Task, patience, send, task_for
 from django_eventbus.models import InboxMessage, RetryMessage
 from django_eventbus.models.dead_letter import pack_headers
 from django_eventbus.models.outbox import HELD_UNTIL
@@ -42,6 +44,7 @@ class Arrivals:
         self._waiting: set[UUID] = set()
         self._rows: list[RetryMessage] = []
         self._burials: list[Burial] = []
+        self._tasks: list[Task] = []
 
     def open(self) -> None:
         """Fence, take and look in one round trip."""
@@ -58,7 +61,11 @@ class Arrivals:
         for run in self._runs:
             if self._is_duplicate(run):
                 self._notes.add(run, Outcome.DUPLICATE)
-            elif not self.steps_aside(run):
+            elif self.steps_aside(run):
+                continue
+            elif (place := run.delivery.handler.handle_in) is not None and run.condemned is None:
+                self._hand_over(run, place)
+            else:
                 yield run
 
     def steps_aside(self, run: Run) -> bool:
@@ -112,12 +119,19 @@ class Arrivals:
             RetryMessage.objects.using(self._using).enqueue(self._rows)
 
     def report(self) -> None:
-        """Tell the receivers of signals; after the commit."""
+        """Tell the receivers of signals, and send tasks; after the commit."""
         self._notes.tell()
+        send(self._tasks)
 
     def release(self) -> None:
         """Give messages back that nobody has handled: else the inbox would take their next delivery for a second."""
         InboxMessage.objects.using(self._using).filter(key__in=self._unhandled).delete()
+
+    def _hand_over(self, run: Run, place: Place) -> None:
+        row = retry_row(run, attempts=0, available_at=self._time() + patience(run.delivery.handler, sends=0))
+        row.sends = 1
+        self._rows.append(row)
+        self._tasks.append(task_for(run.delivery, place, key=row.key, config=self._config, using=self._using))
 
     def _queue_first(self, run: Run, error: BaseException, *, available_at: datetime, is_aside: bool = False) -> None:
         row = retry_row(run, attempts=run.delivery.attempt, available_at=available_at)

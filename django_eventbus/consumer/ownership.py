@@ -97,7 +97,7 @@ class Ownership:
         self._config = config
         self._owner = owner
         self._clock = clock
-        timeouts = [handler.timeout for handler in group.handlers if handler.timeout is not None]
+        timeouts = [h.timeout for h in group.handlers if h.timeout is not None and h.handle_in is None]
         self._grace = max([config.consumer.grace, *timeouts]).total_seconds()  # a predecessor may be in its handler
         self._wanted: dict[TopicPartition, float] = {}  # assigned, not taken -> when to try next
         self._since: dict[TopicPartition, float] = {}  # first try: after GRACE the predecessor is evicted

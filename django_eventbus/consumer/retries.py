@@ -16,6 +16,7 @@ from django_eventbus.conf import BusConfig
 from django_eventbus.delivery.dead_letters import Burial, bury
 from django_eventbus.delivery.deliveries import Broken, Delivery, Outcome, Received, Skipped
 from django_eventbus.delivery.groups import HandlerGroup
+from django_eventbus.delivery.handover import Task, patience, send, task_for
 from django_eventbus.delivery.pipeline import receive
 from django_eventbus.delivery.running import alias_of
 from django_eventbus.events.envelope import Envelope
@@ -74,6 +75,8 @@ class Retries:
         self._held: list[Run] = []
         self._burials: list[Burial] = []
         self._fanned_out: list[UUID] = []
+        self._away: list[Run] = []  # of handlers that run in another process
+        self._tasks: list[Task] = []
         self._has_more = False  # a lane has another row that may run at once
 
     def open(self) -> None:
@@ -134,6 +137,8 @@ class Retries:
         for run in self._held:
             key = _row(run).key
             self._rows.hold(key, attempts=run.delivery.attempt, dead_letter_id=dead[key])
+        if self._away:
+            self._hand_over()
         if self._replayed:
             DeadLetter.objects.using(self._using).mark_replayed(self._replayed)
         if self._done:
@@ -141,8 +146,9 @@ class Retries:
         self._has_more = self._rows.promote([*self._lanes, *self._fanned_out])
 
     def report(self) -> None:
-        """Tell the receivers of signals; after the commit."""
+        """Tell the receivers of signals, and send tasks; after the commit."""
         self._notes.tell()
+        send(self._tasks)
         if self._has_more:
             self._reporter.expect(None)
 
@@ -173,7 +179,9 @@ class Retries:
             case Received(deliveries=deliveries) if row.handler:
                 (delivery,) = deliveries
                 condemned = self._condemned.get(row.key) or self._first_condemned.get(row.lane)
-                yield Run(delivery=delivery, claim=claim, using=self._using, row=row, condemned=condemned)
+                run = Run(delivery=delivery, claim=claim, using=self._using, row=row, condemned=condemned)
+                if self._runs_here(run):
+                    yield run
             case Received(deliveries=deliveries):
                 self._fan_out(row, deliveries, claim)
             case Broken(envelope=envelope, error=error, reason=reason):
@@ -185,6 +193,25 @@ class Retries:
                 self._done.append(row.key)
             case Skipped():
                 self._finish(row)
+
+    def _runs_here(self, run: Run) -> bool:
+        """Set aside what another process has to run, or may be running."""
+        row = _row(run)
+        if run.delivery.handler.handle_in is not None and run.condemned is None:
+            self._away.append(run)
+        elif row.sends == 0 or self._rows.unlocked([row.key]):
+            return True
+        self._stopped.add(row.lane)
+        return False
+
+    def _hand_over(self) -> None:
+        free = self._rows.unlocked([_row(run).key for run in self._away])
+        for run in self._away:
+            row, handler = _row(run), run.delivery.handler
+            if row.key in free and handler.handle_in is not None:
+                self._rows.hand_over(row.key, available_at=self._time() + patience(handler, sends=row.sends))
+                task = task_for(run.delivery, handler.handle_in, key=row.key, config=self._config, using=self._using)
+                self._tasks.append(task)
 
     def _fan_out(self, row: WaitingDelivery, deliveries: Sequence[Delivery], claim: Claim) -> None:
         """Queue a record that can be read by now for each of its handlers, at its old place."""

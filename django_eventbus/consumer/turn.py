@@ -191,8 +191,8 @@ class Turn:
 
     def mode_of(self, handler: Handler | None) -> Mode:
         """Say how a handler runs; without a loop, async handlers run like others."""
-        if handler is None:
-            return Mode.SHARED
+        if handler is None or handler.handle_in is not None:
+            return Mode.SHARED  # what another process runs is only handed over here
         if handler.is_async and self._has_loop:
             return Mode.ASYNC
         if not handler.is_atomic:

@@ -18,7 +18,10 @@ from .retry import RetryPolicy
 from .state import StateRow
 
 AfterDeadLetter = Literal["continue", "hold_key"]
+Place = Literal["celery"]
 DedupeKey = Callable[[Any], object]
+
+SENT_AGAIN_AFTER = timedelta(minutes=5)  # the timeout of handlers that run elsewhere and name none
 
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
@@ -44,6 +47,7 @@ class Handler:
     versions: frozenset[str] | None = None  # None: every version that can become one of `events`
     takes_context: bool = False
     is_async: bool = False
+    handle_in: Place | None = None  # None: in the consumer
     state: StateRow | None = None  # taken for each run, and given to the function behind the event
     saga_key: Callable[[Any], str] | None = None  # of a saga: event -> key of the instance that takes it
 

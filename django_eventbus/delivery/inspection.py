@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
+from importlib.util import find_spec
 from typing import Any
 
 from django.apps import apps
@@ -90,6 +91,15 @@ def _state(handler: Handler) -> Iterator[Problem]:
         )
 
 
+def _place(handler: Handler) -> Iterator[Problem]:
+    if handler.handle_in == "celery" and find_spec("celery") is None:
+        yield Problem(
+            id="E068",
+            message=f"Handler {handler.name}: it is to run in Celery, which is not installed.",
+            hint="pip install django-eventbus[celery]",
+        )
+
+
 def _state_alias(handlers: list[Handler], config: BusConfig) -> Iterator[Problem]:
     for handler in handlers:
         alias = handler.using or config.database
@@ -122,7 +132,8 @@ def _group(handlers: list[Handler], config: BusConfig) -> Iterator[Problem]:
 
 def _timeout(handlers: list[Handler], config: BusConfig) -> Iterator[Problem]:
     for handler in handlers:
-        if handler.timeout is not None and handler.timeout > config.consumer.grace:
+        is_here = handler.handle_in is None
+        if is_here and handler.timeout is not None and handler.timeout > config.consumer.grace:
             yield Problem(
                 id="W061",
                 message=f"Handler {handler.name}: its timeout of {handler.timeout} is longer than "
@@ -159,7 +170,7 @@ def _retired(handlers: list[Handler]) -> Iterator[Problem]:
         )
 
 
-_RULES: tuple[Callable[[Handler], Iterator[Problem]], ...] = (_alias, _versions, _name, _state)
+_RULES: tuple[Callable[[Handler], Iterator[Problem]], ...] = (_alias, _versions, _name, _state, _place)
 _BUS_RULES: tuple[Callable[[list[Handler], BusConfig], Iterator[Problem]], ...] = (
     _group,
     _timeout,

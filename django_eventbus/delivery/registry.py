@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 import threading
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from difflib import get_close_matches
 from types import FunctionType
-from typing import Any, ClassVar, Protocol, TypedDict, TypeVar, Unpack, overload
-
-from django.apps import apps
+from typing import Any, ClassVar, Protocol, TypedDict, TypeVar, Unpack, get_args, overload
 
 from django_eventbus.conf import BusConfig
 from django_eventbus.events.contract import Dispatch, EventContract
@@ -21,12 +18,12 @@ from django_eventbus.exceptions import ContractError, NotAnEvent
 
 from .context import MessageContext
 from .groups import HandlerGroup, Target, form_groups
-from .handler import AfterDeadLetter, DedupeKey, Handler, read_function
+from .handler import SENT_AGAIN_AFTER, AfterDeadLetter, DedupeKey, Handler, Place, read_function
+from .names import app_label_of, default_name, legal_name
 from .retry import RetryPolicy
+from .state import StateRow
 
 __all__ = ["Event", "Handler", "HandlerGroup", "HandlerRegistry", "groups_of", "handler", "handlers"]
-
-_NAME = re.compile(r"[!-~]+")
 
 
 class Event(Protocol):
@@ -74,6 +71,7 @@ class Options(TypedDict, total=False):
     atomic: bool  # False: runs outside of a transaction, at least once
     using: str | None  # database alias; else the bus's DATABASE
     timeout: float | timedelta | None  # a run that takes longer has failed and is rolled back
+    handle_in: Place | None  # "celery": runs as a Celery task, without order; a lost one is sent again after `timeout`
     idempotent: bool  # True: writes no inbox row, and may run again for the same event
     dedupe_key: DedupeKey | None  # event -> value: events of equal value are one
     versions: Iterable[int | str] | None  # take these versions only
@@ -163,55 +161,66 @@ def handler(*events: type[Any], batch: int | None = None, **options: Unpack[Opti
         raise ContractError(f"@handler on {events[0].__qualname__} names no event. Write @handler(OrderPlaced).")
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
-        handlers.register(_declare(function, events, batch, options))
+        handlers.register(declare(function, events, batch, options))
         return function
 
     return decorate
 
 
-def _declare(
-    function: Callable[..., Any], events: tuple[type[Any], ...], batch: int | None, options: Options
+def declare(
+    function: Callable[..., Any],
+    events: tuple[type[Any], ...],
+    batch: int | None,
+    options: Options,
+    *,
+    state: StateRow | None = None,
 ) -> Handler:
+    """Make the handler of a function; raise ContractError for what can be seen to be wrong at once."""
     shown = getattr(function, "__qualname__", repr(function))
-    _require_events(shown, events)
+    require_events(shown, events)
     _require_options(shown, batch, options)
     if batch is not None:
         _require_queued(shown, events)
-    call = read_function(function)
-    app = _app_label(function)
-    name = options.get("name") or _default_name(function, app)
-    versions = options.get("versions")
+    call = read_function(function, given=("event",) if state is None else ("event", "state"))
+    app = app_label_of(function)
+    name = options.get("name") or default_name(function, app)
+    versions, place = options.get("versions"), options.get("handle_in")
     return Handler(
-        name=_legal(shown, name),
+        name=legal_name(name, of=shown),
         function=function,
         events=events,
         app_label=app,
-        aliases=tuple(_legal(shown, alias) for alias in options.get("aliases", ())),
+        aliases=tuple(legal_name(alias, of=shown) for alias in options.get("aliases", ())),
         retry=options.get("retry"),
-        ordered=options.get("ordered", True),
+        ordered=options.get("ordered", place is None),
         on_dead_letter=options.get("on_dead_letter", "continue"),
         is_atomic=options.get("atomic", True),
         using=options.get("using"),
         batch=batch,
-        timeout=_as_timedelta(options.get("timeout")),
+        timeout=_as_timedelta(options.get("timeout")) or (None if place is None else SENT_AGAIN_AFTER),
         is_idempotent=options.get("idempotent", False),
         dedupe_key=options.get("dedupe_key"),
         versions=None if versions is None else frozenset(map(str, versions)),
         takes_context=call.takes_context,
         is_async=call.is_async,
+        handle_in=place,
+        state=state,
     )
 
 
-def _require_events(shown: str, events: tuple[Any, ...]) -> None:
+def require_events(shown: str, events: tuple[Any, ...], *, decorator: str = "handler") -> None:
+    """Raise ContractError where a handler names no event, or what is none."""
     if not events:
-        raise ContractError(f"@handler() on {shown} names no event. Write @handler(OrderPlaced).")
+        raise ContractError(f"@{decorator}() on {shown} names no event. Write @{decorator}(OrderPlaced).")
     for cls in events:
         if not isinstance(cls, type):
-            raise ContractError(f"@handler on {getattr(cls, '__qualname__', cls)!s}: write @handler(OrderPlaced).")
+            raise ContractError(
+                f"@{decorator} on {getattr(cls, '__qualname__', cls)!s}: write @{decorator}(OrderPlaced)."
+            )
         try:
             known_events.contract_of(cls)
         except NotAnEvent as exc:
-            raise ContractError(f"@handler({cls.__qualname__}) on {shown}: {exc}") from exc
+            raise ContractError(f"@{decorator}({cls.__qualname__}) on {shown}: {exc}") from exc
 
 
 def _require_options(shown: str, batch: int | None, options: Options) -> None:
@@ -225,7 +234,9 @@ def _require_options(shown: str, batch: int | None, options: Options) -> None:
     after, timeout = options.get("on_dead_letter", "continue"), _as_timedelta(options.get("timeout"))
     if after not in {"continue", "hold_key"}:
         raise ContractError(f"{shown}: on_dead_letter={after!r}; give 'continue' or 'hold_key'.")
-    if after == "hold_key" and not options.get("ordered", True):
+    if options.get("handle_in") is not None:
+        _require_place(shown, batch, options)
+    if after == "hold_key" and not options.get("ordered", options.get("handle_in") is None):
         raise ContractError(f"{shown}: on_dead_letter='hold_key' holds an order that ordered=False gives up.")
     if options.get("idempotent") and options.get("dedupe_key") is not None:
         raise ContractError(f"{shown}: idempotent=True writes no inbox row, so dedupe_key= can find nothing in it.")
@@ -245,31 +256,20 @@ def _require_queued(shown: str, events: tuple[type[Any], ...]) -> None:
             )
 
 
+def _require_place(shown: str, batch: int | None, options: Options) -> None:
+    place = options.get("handle_in")
+    if place not in get_args(Place):
+        raise ContractError(f"{shown}: handle_in={place!r}; give 'celery', or leave it out.")
+    if batch is not None:
+        raise ContractError(
+            f"{shown}: a task is about one event, so batch= and handle_in={place!r} exclude each other."
+        )
+    if options.get("ordered"):
+        raise ContractError(f"{shown}: handle_in={place!r} gives up the order of events. Leave ordered= out.")
+
+
 def _as_timedelta(seconds: float | timedelta | None) -> timedelta | None:
     return seconds if seconds is None or isinstance(seconds, timedelta) else timedelta(seconds=seconds)
-
-
-def _app_label(function: Callable[..., Any]) -> str | None:
-    if not apps.apps_ready:
-        raise ContractError(
-            f"{function!r}: handlers can be declared once Django's apps are loaded. Move it to the app's handlers.py, "
-            "which is imported then."
-        )
-    app = apps.get_containing_app_config(function.__module__)
-    return None if app is None else app.label
-
-
-def _default_name(function: Callable[..., Any], app_label: str | None) -> str:
-    shown = getattr(function, "__name__", "")
-    if app_label is None or not shown.isidentifier():
-        raise ContractError(f"{function!r}: only a named function of an installed app has a default name. Give name=.")
-    return f"{app_label}.{shown}"
-
-
-def _legal(shown: str, name: object) -> str:
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise ContractError(f"{shown}: {name!r} is no handler name. Write letters, digits, '.', '_' or '-'.")
-    return name
 
 
 def _place(declared: Handler) -> tuple[object, ...]:

@@ -383,6 +383,8 @@ class Migration(migrations.Migration):
                 ("headers", models.BinaryField()),
                 ("payload", models.BinaryField(null=True)),
                 ("attempts", models.IntegerField(default=0)),
+                ("sends", models.SmallIntegerField(db_default=0, default=0)),
+                ("starts", models.SmallIntegerField(db_default=0, default=0)),
                 ("available_at", models.DateTimeField(null=True)),
                 (
                     "verdict",

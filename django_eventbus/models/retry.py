@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from hashlib import blake2b
 from typing import NamedTuple
 from uuid import UUID
@@ -56,6 +56,15 @@ class WaitingDelivery(NamedTuple):
     dead_letter_id: int | None
     first_failed_at: datetime | None
     received_at: datetime
+    sends: int
+
+
+class Begun(NamedTuple):
+    """What a task has to know before it runs its handler."""
+
+    lane: UUID
+    partition_id: int
+    starts: int  # this one included
 
 
 FIRST_OF_LANES = """
@@ -99,6 +108,33 @@ class RetryQuerySet(models.QuerySet["RetryMessage"]):
         """Delete rows whose delivery is over."""
         self.filter(key__in=keys)._raw_delete(self.db)  # no cascades, no signals
 
+    def unlocked(self, keys: Collection[UUID]) -> set[UUID]:
+        """Lock those of these rows that are due and that nobody has locked; return their keys. Inside atomic only."""
+        free = self.filter(key__in=keys, available_at__lte=Now()).select_for_update(skip_locked=True)
+        return set(free.values_list("key", flat=True))
+
+    def hand_over(self, key: UUID, *, available_at: datetime) -> None:
+        """Note that a task for a row is on its way, and when another one is sent if nothing comes of it."""
+        self.filter(key=key).update(available_at=available_at, sends=models.F("sends") + 1)
+
+    def begin(self, key: UUID, *, attempt: int, timeout: timedelta) -> Begun | None:
+        """Count that a task begins with a row; None where its attempt is over, or another task is at work on it.
+
+        Must run in a transaction of its own: the count has to be committed before the handler can kill the process.
+        """
+        mine = self.filter(key=key, attempts=attempt - 1).select_for_update(skip_locked=True)
+        found = mine.values_list("lane", "partition_id", "starts", Now()).first()
+        if found is None:
+            return None
+        lane, partition_id, starts, now = found
+        self.filter(key=key).update(starts=starts + 1, available_at=now + timeout)
+        return Begun(lane=lane, partition_id=partition_id, starts=starts + 1)
+
+    def take(self, key: UUID, *, attempt: int) -> list[WaitingDelivery]:
+        """Lock the row of a task for the rest of the transaction, and return it; nothing where somebody else has it."""
+        mine = self.filter(key=key, attempts=attempt - 1).select_for_update(skip_locked=True)
+        return [WaitingDelivery(*row) for row in mine.values_list(*WaitingDelivery._fields)]
+
     def postpone(self, key: UUID, *, available_at: datetime, attempts: int, error: BaseException) -> None:
         """Write down a failed attempt and the time of the next one."""
         failed = self.filter(key=key)
@@ -106,6 +142,8 @@ class RetryQuerySet(models.QuerySet["RetryMessage"]):
         failed.update(
             available_at=available_at,
             attempts=attempts,
+            sends=0,
+            starts=0,
             verdict=Verdict.NONE,
             error_type=storable(type_name(error), limit=LONGEST_NAME),
             error_message=storable(str(error), limit=LONGEST_MESSAGE),
@@ -164,6 +202,8 @@ class RetryMessage(models.Model):
     headers = models.BinaryField()  # the record's headers, exactly: dead_letter.pack_headers
     payload = models.BinaryField(null=True)
     attempts = models.IntegerField(default=0)
+    sends = models.SmallIntegerField(default=0, db_default=0)  # tasks sent for this attempt, where it runs elsewhere
+    starts = models.SmallIntegerField(default=0, db_default=0)  # of them, those that began; the last one may be at it
     available_at = models.DateTimeField(null=True)  # None: behind another row; HELD_UNTIL: waits for a verdict
     verdict = models.TextField(choices=Verdict.choices, blank=True, default=Verdict.NONE)
     dead_letter_id = models.BigIntegerField(null=True)

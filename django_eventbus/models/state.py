@@ -15,7 +15,7 @@ def lock_state(model: type[State], *, field: str, value: object, using: str) -> 
     Of two writers that make the same row, the second waits for the first one's commit and gets its row.
     """
     rows = model._base_manager.using(using).select_for_update()  # a default manager may hide rows
-    row, _ = rows.get_or_create(**{field: value})
+    row, _ = rows.get_or_create(defaults=None, **{field: value})
     return row
 
 

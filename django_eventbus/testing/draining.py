@@ -14,7 +14,8 @@ from datetime import timedelta
 from django.db import connections
 from django.db.transaction import TransactionManagementError
 
-from django_eventbus.bus import Bus
+from django_eventbus.bus import Bus, buses
+from django_eventbus.delivery.handover import Task, carried_by
 from django_eventbus.delivery.registry import groups_of
 from django_eventbus.events.envelope import OutgoingRow
 from django_eventbus.models import OutboxLane, ParkedMessage, RetryMessage, ScheduledMessage
@@ -46,7 +47,7 @@ def drain(*, bus: str | None = None, advance: timedelta | None = None, raise_err
     _refuse_transaction(aliases)
     carriers = [Carrier(queue) for each in reachable_buses(bus) for queue in dict.fromkeys((each, each.local))]
     tally, left = Tally(), advance or timedelta(0)
-    with _hooks_set_aside(aliases), tally.listening():
+    with _hooks_set_aside(aliases), tally.listening(), carried_by(_run_here):
         try:
             _carry_on(carriers)
             while (wait := next_wait(aliases)) is not None and wait <= left:
@@ -146,6 +147,12 @@ class ThroughMemory:
 
     def close(self) -> None:
         self._sender.close()
+
+
+def _run_here(tasks: Sequence[Task]) -> None:
+    for task in tasks:
+        buses[task.bus].run_task(task)
+        run_hooks()
 
 
 def run_hooks() -> None:

@@ -87,6 +87,11 @@ class Scene:
         timed.update(available_at="2020-01-01T00:00:00Z")
         self.deliverer.run_due_retries()
 
+    def deploy(self) -> None:
+        """Go on with the handlers that are declared by now."""
+        self.close()
+        self._deliverer = None
+
     def close(self) -> None:
         if self._deliverer is not None:
             self._deliverer.close()
