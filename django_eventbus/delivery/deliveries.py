@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import Enum
 from uuid import UUID
 
+from msgspec import Struct
+
 from django_eventbus.events.envelope import Envelope
 from django_eventbus.exceptions import EventBusError
 from django_eventbus.models.dead_letter import DeadLetterReason
@@ -33,8 +35,8 @@ class SkipReason(Enum):
     NO_LONGER_HANDLED = "no_longer_handled"  # a waiting delivery whose handler has dropped the event, or is gone
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Delivery:
+# Structs, as the envelope: made for every message.
+class Delivery(Struct, frozen=True, kw_only=True, eq=False):
     """Be one message on its way into one handler."""
 
     record: Record
@@ -54,8 +56,7 @@ class Delivery:
         return self.inbox_keys[0]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Received:
+class Received(Struct, frozen=True, kw_only=True):
     """Be a readable record with everything that is to be run for it."""
 
     record: Record

@@ -50,10 +50,10 @@ def receive(
             return Skipped(record=record, envelope=envelope, why=SkipReason.NO_LONGER_HANDLED)
     if not targets:
         return _unrouted(record, envelope, group, config)
-    deliveries = tuple(_deliver(record, envelope, target, group.name, attempt, is_replay) for target in targets)
-    undecodable = [d.error for d in deliveries if isinstance(d.error, Undecodable)]
-    if len(undecodable) == len(deliveries) and not only:
-        return _broken(record, group, undecodable[0], envelope=envelope)
+    deliveries = tuple([_deliver(record, envelope, target, group.name, attempt, is_replay) for target in targets])
+    first = deliveries[0].error
+    if isinstance(first, Undecodable) and not only and all(isinstance(d.error, Undecodable) for d in deliveries):
+        return _broken(record, group, first, envelope=envelope)
     return Received(record=record, envelope=envelope, deliveries=deliveries)
 
 
@@ -101,7 +101,7 @@ def _deliver(
     # The boundary of the pipeline: dedupe_key is user code, its error belongs to this handler's run alone.
     except Exception as exc:  # noqa: BLE001
         error = exc
-    keys = tuple(inbox_key(name, envelope.source, message_id) for name in handler.names)
+    keys = tuple([inbox_key(name, envelope.source, message_id) for name in handler.names])
     return Delivery(
         record=record,
         envelope=envelope,

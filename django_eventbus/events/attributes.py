@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
+from functools import lru_cache
 
 from django_eventbus.exceptions import Undecodable, UndecodableReason
 
@@ -18,6 +19,7 @@ def is_legal_text(text: str) -> bool:
     return text.isprintable() or not _FORBIDDEN.search(text)
 
 
+@lru_cache(1000)  # the same few sources in every message
 def is_uri_reference(text: str) -> bool:
     """Say whether the text is made of what RFC 3986 allows in a URI reference, and not empty."""
     return _URI_REFERENCE.fullmatch(text) is not None

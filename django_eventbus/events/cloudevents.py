@@ -34,6 +34,7 @@ _OWN_FIELDS = frozenset({
     "specversion", "id", "type", "source", "time", "subject", "dataschema", "datacontenttype", "eventversion",
     "correlationid", "causationid", "tenantid", "traceparent", "tracestate",
 })  # fmt: skip
+_OWN_HEADERS = {PREFIX + name: name for name in _OWN_FIELDS}
 
 
 class RecordLike(Protocol):
@@ -89,10 +90,10 @@ def from_record(record: RecordLike, *, received_at: datetime | None = None) -> E
     if is_structured(parts.content_type):
         attributes, data = read_structured(record.value, content_type=parts.content_type or "")
     else:
-        attributes, data = _read_binary(parts), record.value
+        attributes, data = parts.binary_attributes(), record.value
     _require_valid(attributes)
-    get = attributes.get
-    time = get("time")
+    get, trace = attributes.get, parts.trace
+    time, traceparent = get("time"), trace.get("traceparent")
     extensions = [(PREFIX + name, attributes[name]) for name in attributes if name not in _OWN_FIELDS]
     return Envelope(
         message_id=attributes["id"],
@@ -109,9 +110,9 @@ def from_record(record: RecordLike, *, received_at: datetime | None = None) -> E
         correlation_id=get("correlationid"),
         causation_id=get("causationid"),
         tenant_id=get("tenantid"),
-        traceparent=parts.trace.get("traceparent") or get("traceparent"),
-        tracestate=parts.trace.get("tracestate") if "traceparent" in parts.trace else get("tracestate"),
-        baggage=parts.trace.get("baggage"),
+        traceparent=traceparent or get("traceparent"),
+        tracestate=get("tracestate") if traceparent is None else trace.get("tracestate"),
+        baggage=trace.get("baggage"),
         headers=(*extensions, *parts.own),
         partition=record.partition,
         offset=record.offset,
@@ -193,44 +194,57 @@ def _require_legal(headers: list[tuple[str, str]]) -> None:
 class _Parts:
     """Sort the headers of one record by their meaning."""
 
-    __slots__ = ("attributes", "content_type", "own", "trace")
+    __slots__ = ("_doubtful", "attributes", "content_type", "own", "trace")
 
     def __init__(self, headers: Iterable[tuple[str, bytes | None]]) -> None:
         self.content_type: str | None = None
-        self.attributes: list[tuple[str, bytes | None]] = []
         self.trace: dict[str, str] = {}
         self.own: list[tuple[str, str]] = []
-        for name, value in headers:
-            if name.startswith(PREFIX):
-                self.attributes.append((name[3:], value))
-            elif name in TRACE_HEADERS:
-                self.trace.setdefault(name, _readable(value))
-            elif name.lower() == CONTENT_TYPE:
-                if self.content_type is not None:
-                    raise Undecodable(UndecodableReason.DUPLICATE_HEADER, f"{CONTENT_TYPE} is there twice")
-                self.content_type = _readable(value)
+        attributes: dict[str, str] = {}
+        self.attributes = attributes
+        self._doubtful: list[tuple[str, bytes | None]] = []  # attributes that need a closer look
+        for header, value in headers:
+            # A loop of few steps for what nearly all headers are: it runs eight times a message.
+            name = _OWN_HEADERS.get(header)
+            if name is None:
+                self._add_other(header, value)
+                continue
+            text = value.decode("utf-8", "surrogateescape") if value else ""
+            if text and text.isprintable() and name not in attributes:
+                attributes[name] = text
             else:
-                self.own.append((escape_illegal(name), _readable(value)))
+                self._doubtful.append((name, value))
 
-
-def _read_binary(parts: _Parts) -> dict[str, str]:
-    if not parts.attributes:
-        raise Undecodable(UndecodableReason.NOT_CLOUDEVENT, "no ce_ header and no CloudEvents content-type")
-    attributes: dict[str, str] = {}
-    for name, value in parts.attributes:
-        if name in attributes:
-            raise Undecodable(UndecodableReason.DUPLICATE_HEADER, f"{PREFIX}{name} is there twice")
-        if name not in _OWN_FIELDS:
-            require_name(name)
-        try:
-            text = attributes[name] = value.decode() if value else ""
-        except UnicodeDecodeError as exc:
-            raise Undecodable(UndecodableReason.BAD_ENCODING, f"{PREFIX}{name} is not UTF-8") from exc
-        if not text or not text.isprintable():
+    def binary_attributes(self) -> dict[str, str]:
+        """Return the attributes of binary mode; in structured mode nobody asks, so what is wrong with them is no fault."""
+        attributes = self.attributes
+        for name, value in self._doubtful:
+            if name in attributes:
+                raise Undecodable(UndecodableReason.DUPLICATE_HEADER, f"{PREFIX}{name} is there twice")
+            if name not in _OWN_FIELDS:
+                require_name(name)
+            try:
+                text = attributes[name] = value.decode() if value else ""
+            except UnicodeDecodeError as exc:
+                raise Undecodable(UndecodableReason.BAD_ENCODING, f"{PREFIX}{name} is not UTF-8") from exc
             require_value(name, text)
-    if parts.content_type:
-        attributes["datacontenttype"] = parts.content_type
-    return attributes
+        if not attributes:
+            raise Undecodable(UndecodableReason.NOT_CLOUDEVENT, "no ce_ header and no CloudEvents content-type")
+        if self.content_type:
+            attributes["datacontenttype"] = self.content_type
+        return attributes
+
+    def _add_other(self, header: str, value: bytes | None) -> None:
+        if header.startswith(PREFIX):
+            self._doubtful.append((header[3:], value))
+        elif header in TRACE_HEADERS:
+            self.trace.setdefault(header, _readable(value))
+        elif header.lower() != CONTENT_TYPE:
+            self.own.append((escape_illegal(header), _readable(value)))
+        elif self.content_type is None:
+            self.content_type = _readable(value)
+        else:
+            raise Undecodable(UndecodableReason.DUPLICATE_HEADER, f"{CONTENT_TYPE} is there twice")
 
 
 def _require_valid(attributes: Mapping[str, str]) -> None:
