@@ -31,6 +31,7 @@ logger = logging.getLogger(__name__)
 IDLE = 1.0  # seconds without work after which a thread closes its connections
 
 Item = Arrival | Waiting
+Lane = tuple[Claim, Hashable]  # a partition, and the key of one of its lanes
 Taken = tuple[Claim, Hashable, list[Item]]
 
 
@@ -189,18 +190,22 @@ class Crew:
         return [(claim, key, items) for claim, key, items in found if isinstance(claim, Claim)]
 
     def _carry_out(self, taken: Sequence[Taken]) -> None:
-        todo = self._turn.sort(self._begin(item) for _, _, items in taken for item in items)
-        jobs: dict[tuple[Claim, Hashable], list[Run | Waiting]] = defaultdict(list)
-        for work in todo.on_loop:
-            key = work.key if isinstance(work, Waiting) else lane_key(work.delivery.record)
-            jobs[work.claim, key].append(work)
-        ends = {(claim, key): _Countdown(2 if (claim, key) in jobs else 1) for claim, key, _ in taken}
+        items = [item for _, _, items in taken for item in items]
+        todo = self._turn.sort([self._begin(item) if item.claim.is_careful else item for item in items])
+        ends = self._submit_jobs(taken, todo.on_loop) if todo.on_loop else {}
+        self._turn.carry_out(todo)
+        self._finish([one for one in taken if one[:2] not in ends or ends[one[:2]].is_last()] if ends else taken)
+
+    def _submit_jobs(self, taken: Sequence[Taken], work: Sequence[Run | Waiting]) -> dict[Lane, _Countdown]:
+        """Hand to the event loop what belongs there; its lanes end when both the loop and this thread are through."""
+        jobs: dict[Lane, list[Run | Waiting]] = defaultdict(list)
+        for one in work:
+            jobs[one.claim, one.key if isinstance(one, Waiting) else lane_key(one.delivery.record)].append(one)
+        ends = {lane: _Countdown(2) for lane in jobs}
         for claim, key, items in taken:
             if self._loop is not None and (runs := jobs.get((claim, key))):
                 self._submit_job(self._loop, claim, key, items, runs, ends[claim, key])
-        self._turn.carry_out(todo)
-        finished = [one for one in taken if ends[one[0], one[1]].is_last()]
-        self._finish(finished)
+        return ends
 
     def _submit_job(
         self,
@@ -236,7 +241,10 @@ class Crew:
                 self._pause()
 
     def _finish(self, taken: Sequence[Taken]) -> None:
+        finished: dict[Claim, list[Item]] = defaultdict(list)
         for claim, _, items in taken:
+            finished[claim] += items
+        for claim, items in finished.items():
             if not claim.is_current:
                 continue
             if claim.begun:

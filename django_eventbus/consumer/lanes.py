@@ -46,7 +46,7 @@ class Lanes(Generic[Item]):
 
     def add(self, item: Item, *, partition: Hashable, key: Hashable) -> None:
         """Append an item to its lane."""
-        lane = self._lanes.setdefault(partition, {}).setdefault(key, _Lane())
+        lane = self._lane(partition, key)
         self._queued += 1
         lane.queue.append(item)
         if lane.is_taken:
@@ -57,7 +57,7 @@ class Lanes(Generic[Item]):
 
     def add_first(self, item: Item, *, partition: Hashable, key: Hashable) -> None:
         """Put an item before all others of its lane, and the lane before the others."""
-        lane = self._lanes.setdefault(partition, {}).setdefault(key, _Lane())
+        lane = self._lane(partition, key)
         self._queued += 1
         lane.queue.appendleft(item)
         if lane.is_taken:
@@ -76,13 +76,14 @@ class Lanes(Generic[Item]):
         while limit > 0 and self._ready:
             partition, key = self._ready.popleft()
             lane = self._lanes[partition][key]
-            count = min(limit, len(lane.queue))
-            self._ready_items -= len(lane.queue)
+            queue = lane.queue
+            self._ready_items -= len(queue)
             lane.is_taken = True
-            self._out += 1
-            taken.append((partition, key, [lane.queue.popleft() for _ in range(count)]))
-            limit -= count
-        self._queued -= sum(len(items) for _, _, items in taken)
+            items = [queue.popleft() for _ in range(min(limit, len(queue)))]
+            taken.append((partition, key, items))
+            limit -= len(items)
+            self._queued -= len(items)
+        self._out += len(taken)
         return taken
 
     def release(self, partition: Hashable, key: Hashable) -> None:
@@ -121,9 +122,16 @@ class Lanes(Generic[Item]):
         """Say whether somebody is still at work on a lane of the partition, dropped or not."""
         return partition in self._leaving or any(lane.is_taken for lane in self._lanes.get(partition, {}).values())
 
+    def _lane(self, partition: Hashable, key: Hashable) -> _Lane[Item]:
+        lanes = self._lanes.setdefault(partition, {})
+        lane = lanes.get(key)
+        if lane is None:
+            lane = lanes[key] = _Lane()
+        return lane
+
     def _leave(self, partition: Hashable, key: Hashable) -> bool:
-        leaving = self._leaving.get(partition, set())
-        if key not in leaving:
+        leaving = self._leaving.get(partition)
+        if leaving is None or key not in leaving:
             return False
         leaving.remove(key)
         self._out -= 1

@@ -126,7 +126,7 @@ def _open_postgresql(
     values: list[object] = [partitions, partitions]
     if rows or lanes:
         statement += INBOX
-        values += [*_columns(rows), _array(lanes)]
+        values += [*_columns(rows), _array(lane.hex for lane in lanes)]
     if _is_outermost(connection):
         statement = f"{READ_COMMITTED}; {statement}"
     answers = _execute(connection, statement + SAVEPOINT, values)
@@ -148,18 +148,19 @@ def _sorted(inbox: Iterable[InboxRow]) -> list[InboxRow]:
 
 def _columns(rows: Sequence[InboxRow]) -> list[object]:
     """Write the inbox rows as the arrays of the INSERT: text that is ready to send costs a third of a list to adapt."""
-    names = {name: place for place, name in enumerate(dict.fromkeys(row.handler for row in rows), start=1)}
+    keys, handlers, partitions, positions = zip(*rows, strict=True) if rows else ((), (), (), ())
+    names = {name: str(place) for place, name in enumerate(dict.fromkeys(handlers), start=1)}
     return [
         list(names),
-        _array(row.key for row in rows),
-        _array(names[row.handler] for row in rows),
-        _array(row.partition_id for row in rows),
-        _array(row.position for row in rows),
+        _array(key.hex for key in keys),
+        _array(names[name] for name in handlers),
+        _array(map(str, partitions)),
+        _array(map(str, positions)),
     ]
 
 
-def _array(values: Iterable[UUID | int]) -> str:
-    return "{" + ",".join([value.hex if isinstance(value, UUID) else str(value) for value in values]) + "}"
+def _array(values: Iterable[str]) -> str:
+    return "{" + ",".join(values) + "}"
 
 
 def _is_outermost(connection: BaseDatabaseWrapper) -> bool:
