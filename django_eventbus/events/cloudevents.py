@@ -216,7 +216,7 @@ class _Parts:
                 self._doubtful.append((name, value))
 
     def binary_attributes(self) -> dict[str, str]:
-        """Return the attributes of binary mode; in structured mode nobody asks, so what is wrong with them is no fault."""
+        """Return the attributes of binary mode; in structured mode nobody asks, so their faults don't count there."""
         attributes = self.attributes
         for name, value in self._doubtful:
             if name in attributes:
