@@ -161,7 +161,7 @@ def _handler(handler: Handler, config: BusConfig) -> HandlerDescription:
         bus=config.alias,
         name=handler.name,
         aliases=handler.aliases,
-        declared_as=_path(handler.function),
+        declared_as=_path(getattr(handler.function, "__wrapped__", handler.function)),
         group=group_name(handler, config),
         events=tuple(f"{contract.name} {contract.version}".rstrip() for contract in contracts),
         versions=None if handler.versions is None else tuple(sorted(handler.versions)),

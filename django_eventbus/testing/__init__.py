@@ -9,12 +9,14 @@ from .clock import advance_time
 from .draining import drain
 from .published import PublishedEvent
 from .report import DrainReport, FailedRun
+from .scenario import SagaScenario
 
 __all__ = [
     "CapturedEvents",
     "DrainReport",
     "FailedRun",
     "PublishedEvent",
+    "SagaScenario",
     "advance_time",
     "assert_not_published",
     "assert_published",

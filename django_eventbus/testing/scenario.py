@@ -28,15 +28,16 @@ class Happening:
     """Be one message of the story, and what followed from it."""
 
     at: datetime
+    after: timedelta  # since the story began
     key: str
     message: object  # an event, or a Timeout
     decision: Decision
 
     def __str__(self) -> str:
         shown = f"timeout {self.message.name!r}" if isinstance(self.message, Timeout) else repr(self.message)
-        told = [f"{self.at:%H:%M:%S} {shown} -> {self.decision.outcome.value}"]
+        told = [f"{self.after} {shown} -> {self.decision.outcome.value}"]
         told += [f"    published {outgoing.event!r}" for outgoing in self.decision.published]
-        told += [f"    timeout {name!r} at {due:%H:%M:%S}" for name, due in self.decision.timeouts_set.items()]
+        told += [f"    timeout {name!r} in {due - self.at}" for name, due in self.decision.timeouts_set.items()]
         return "\n".join(told)
 
 
@@ -48,7 +49,7 @@ class SagaScenario(Generic[S]):
 
     def __init__(self, saga: type[Saga[S]], /, *, now: datetime = _START) -> None:
         self.declaration = sagas.of(saga)
-        self.now = now
+        self.now = self._beginning = now
         self.story: list[Happening] = []
         self._instances: dict[str, Instance] = {}
         self._chapter = 0  # where in the story the last `when` or `advance` begins
@@ -166,7 +167,9 @@ class SagaScenario(Generic[S]):
         if decision.changes_instance:
             self._instances[key] = _after(decision)
             self._stored(self._instances[key])
-        self.story.append(Happening(at=self.now, key=key, message=message, decision=decision))
+        self.story.append(
+            Happening(at=self.now, after=self.now - self._beginning, key=key, message=message, decision=decision)
+        )
 
     def _stored(self, instance: Instance) -> Instance:
         kind = self.declaration.state
