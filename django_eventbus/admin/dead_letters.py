@@ -2,56 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
-from django.contrib import admin, messages
-from django.core.exceptions import BadRequest, PermissionDenied
+from django.contrib import admin
+from django.core.exceptions import BadRequest
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
-from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 
-from django_eventbus.delivery.replay import VerdictReport, discard, replay
+from django_eventbus.delivery.replay import discard, replay
 from django_eventbus.models import DeadLetter
 from django_eventbus.models.dead_letter import DeadLetterStatus
 from django_eventbus.models.operator_action import OperatorActionKind
 
+from .acting import Act, ActingAdmin
 from .advice import happened, next_step
 from .browsing import database_of
 from .dead_letter_pages import DeadLetterPages
 from .facts import DATABASE, aged, badge
 
-MOST = 500  # dead letters that one bulk action takes; the command replay_dead_letters has no bound
-NAMED = 20  # of them, named before the operator confirms
-
-VERDICTS: dict[OperatorActionKind, Callable[..., VerdictReport]] = {
-    OperatorActionKind.REPLAY: replay,
-    OperatorActionKind.DISCARD: discard,
+VERDICTS = {
+    OperatorActionKind.REPLAY: Act(
+        carry_out=replay,
+        permission="eventbus.replay_deadletter",
+        warning=(
+            "Of each message only the handler that failed runs again, under the same message id and at its old place "
+            "in the order of its key. What could not be sent goes into the outbox again."
+        ),
+        became="on the way again",
+    ),
+    OperatorActionKind.DISCARD: Act(
+        carry_out=discard,
+        permission="eventbus.discard_deadletter",
+        warning=(
+            "They will not be handled, and cannot be replayed afterwards. They stay listed as discarded; keys that "
+            "wait for them go on."
+        ),
+        became="discarded",
+    ),
 }
 
 
 @admin.register(DeadLetter)
-class DeadLetterAdmin(DeadLetterPages):
+class DeadLetterAdmin(ActingAdmin, DeadLetterPages):
     """Replay or discard dead letters by POST, with the permission for it."""
 
+    acts = VERDICTS
     change_form_template = "admin/eventbus/dead_letter.html"
-    actions = ("replay_selected", "discard_selected")
+    confirmed_columns = ("Id", "State", "Event", "Handler or topic", "Exception", "Died")
+    where_more = "Narrow the list by its filters, or use manage.py replay_dead_letters."
 
-    def has_replay_permission(self, request: HttpRequest) -> bool:
-        return request.user.has_perm("eventbus.replay_deadletter")
-
-    def has_discard_permission(self, request: HttpRequest) -> bool:
-        return request.user.has_perm("eventbus.discard_deadletter")
-
-    def may(self, request: HttpRequest, kind: OperatorActionKind) -> bool:
-        match kind:
-            case OperatorActionKind.REPLAY:
-                return self.has_replay_permission(request)
-            case OperatorActionKind.DISCARD:
-                return self.has_discard_permission(request)
-            case _:
-                return False
+    def confirmed_cells(self, row: DeadLetter) -> Sequence[Any]:
+        cause = row.exception_type or row.get_reason_display()
+        name = row.event_name or "(unreadable)"
+        return (row.pk, row.status, name, row.handler or row.topic, cause, aged(row.failed_at))
 
     def get_urls(self) -> list[URLPattern]:
         verdict = path(
@@ -75,7 +80,7 @@ class DeadLetterAdmin(DeadLetterPages):
             "happened": happened(letter),
             "next_step": next_step(letter),
             "verdicts": [kind for kind in VERDICTS if is_dead and self.may(request, kind)],
-            "may_not": is_dead and not self.has_replay_permission(request),
+            "may_not": is_dead and not self.may(request, OperatorActionKind.REPLAY),
             "command_id": uuid4(),
             "verdict_query": f"?{DATABASE}={database_of(request)}",
         }
@@ -91,68 +96,3 @@ class DeadLetterAdmin(DeadLetterPages):
         self.decide(request, kind, [target])
         url = reverse("admin:eventbus_deadletter_change", args=[object_id])
         return HttpResponseRedirect(f"{url}?{DATABASE}={database_of(request)}")
-
-    def decide(self, request: HttpRequest, kind: OperatorActionKind, ids: Sequence[int]) -> None:
-        """Carry out one verdict and tell what became of it; raises PermissionDenied before anything is touched."""
-        if not (self.has_view_permission(request) and self.may(request, kind)):
-            raise PermissionDenied
-        try:
-            command_id = UUID(request.POST.get("command_id", ""))
-        except ValueError as exc:
-            raise BadRequest("A verdict needs the form's `command_id`, a UUID.") from exc
-        report = VERDICTS[kind](
-            ids,
-            actor=request.user.get_username(),
-            reason=request.POST.get("reason", ""),
-            using=database_of(request),
-            command_id=command_id,
-        )
-        level = messages.WARNING if report.refused else messages.SUCCESS
-        self.message_user(request, told(kind, report), level)
-
-    @admin.action(description="Replay selected dead letters", permissions=["replay"])
-    def replay_selected(self, request: HttpRequest, queryset: Any) -> HttpResponse | None:
-        return self.confirm(request, queryset, kind=OperatorActionKind.REPLAY)
-
-    @admin.action(description="Discard selected dead letters", permissions=["discard"])
-    def discard_selected(self, request: HttpRequest, queryset: Any) -> HttpResponse | None:
-        return self.confirm(request, queryset, kind=OperatorActionKind.DISCARD)
-
-    def confirm(self, request: HttpRequest, queryset: Any, *, kind: OperatorActionKind) -> HttpResponse | None:
-        ids = list(queryset.values_list("pk", flat=True)[: MOST + 1])
-        if len(ids) > MOST:
-            self.message_user(
-                request,
-                f"These are more than {MOST}. Narrow the list by its filters, or use manage.py replay_dead_letters.",
-                messages.ERROR,
-            )
-            return None
-        if "confirmed" in request.POST:
-            self.decide(request, kind, ids)
-            return None
-        context = {
-            **self.admin_site.each_context(request),
-            "title": f"{kind.label.capitalize()} {counted(len(ids))}?",
-            "opts": self.opts,
-            "kind": kind,
-            "ids": ids,
-            "letters": [(letter, aged(letter.failed_at)) for letter in queryset[:NAMED]],
-            "unnamed": max(0, len(ids) - NAMED),
-            "dead_letters_url": request.get_full_path(),
-            "action_name": f"{kind}_selected",
-            "command_id": uuid4(),
-            "media": self.media,
-        }
-        return TemplateResponse(request, "admin/eventbus/confirm_verdict.html", context)
-
-
-def told(kind: OperatorActionKind, report: VerdictReport) -> str:
-    """Say what became of a verdict, and of what it could not be carried out on."""
-    became = {OperatorActionKind.REPLAY: "on the way again", OperatorActionKind.DISCARD: "discarded"}
-    done = f"{counted(len(report.done))} {became[kind]}." if report.done or not report.refused else ""
-    refused = "; ".join(f"{number} ({why})" for number, why in report.refused.items())
-    return f"{done} Not touched: {refused}.".lstrip() if refused else done
-
-
-def counted(number: int) -> str:
-    return "1 dead letter" if number == 1 else f"{number} dead letters"

@@ -6,7 +6,6 @@ Who may do it is the caller's business; what was done, by whom and why is writte
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from uuid import UUID, uuid4
 
 from django.conf import settings
@@ -19,22 +18,10 @@ from django_eventbus.events.keys import shard_of
 from django_eventbus.events.registry import events
 from django_eventbus.models import ControlFlag, DeadLetter, OperatorAction, OutboxLane, OutboxMessage
 from django_eventbus.models.dead_letter import DeadLetterStatus, Direction, unpack_headers
-from django_eventbus.models.operator_action import OperatorActionKind
+from django_eventbus.models.operator_action import OperatorActionKind, VerdictReport
 from django_eventbus.models.outbox import NewMessage
 from django_eventbus.models.retry import Verdict
 from django_eventbus.outbox.wakeup import wake
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VerdictReport:
-    """Say what became of a request, dead letter by dead letter."""
-
-    done: tuple[int, ...]
-    refused: Mapping[int, str]  # id -> why
-
-    def __str__(self) -> str:
-        refusals = "; ".join(f"{number}: {why}" for number, why in self.refused.items())
-        return f"{len(self.done)} done" + (f", {len(self.refused)} refused ({refusals})" if refusals else "")
 
 
 def get(dead_letter_id: int, *, using: str) -> DeadLetter:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from uuid import UUID, uuid4
 
 from django.db import models
@@ -19,11 +20,23 @@ class OperatorActionKind(models.TextChoices):
     RUN_NOW = "run_now", "run now"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerdictReport:
+    """Say what became of a request, row by row."""
+
+    done: tuple[int, ...]
+    refused: Mapping[int, str]  # id -> why
+
+    def __str__(self) -> str:
+        refusals = "; ".join(f"{number}: {why}" for number, why in self.refused.items())
+        return f"{len(self.done)} done" + (f", {len(self.refused)} refused ({refusals})" if refusals else "")
+
+
 class OperatorActionQuerySet(models.QuerySet["OperatorAction"]):
     def already_taken(self, command_id: UUID, dead_letter_ids: Iterable[int]) -> set[int]:
         """Return the dead letters on which this command has acted: a form that is sent twice acts once."""
         acted = self.filter(command_id=command_id, dead_letter_id__in=list(dead_letter_ids))
-        return set(acted.values_list("dead_letter_id", flat=True))
+        return {number for number in acted.values_list("dead_letter_id", flat=True) if number is not None}
 
     def record(
         self, kind: OperatorActionKind, dead_letter_ids: Iterable[int], *, command_id: UUID, actor: str, reason: str
@@ -41,6 +54,16 @@ class OperatorActionQuerySet(models.QuerySet["OperatorAction"]):
         """
         named = {"kind": kind, "actor": actor, "reason": reason}
         return self.get_or_create(command_id=command_id, target=target, defaults=named)[1]
+
+    def record_on_many(
+        self, targets: Iterable[str], kind: OperatorActionKind, *, command_id: UUID, actor: str, reason: str
+    ) -> None:
+        """Write down an act that does no harm when it is repeated; what this command has acted on is left as it is."""
+        acts = (
+            OperatorAction(kind=kind, target=target, command_id=command_id, actor=actor, reason=reason)
+            for target in targets
+        )
+        self.bulk_create(acts, ignore_conflicts=True)
 
 
 class OperatorAction(models.Model):

@@ -12,11 +12,12 @@ from django.db import IntegrityError, connection
 
 from django_eventbus.conf import load
 from django_eventbus.delivery.dead_letters import Burial, bury
-from django_eventbus.delivery.replay import VerdictReport, discard, get, replay
+from django_eventbus.delivery.replay import discard, get, replay
 from django_eventbus.events.envelope import Envelope, join_headers
 from django_eventbus.models import DeadLetter, OperatorAction, OutboxMessage, RetryMessage
 from django_eventbus.models.dead_letter import DeadLetterReason, unpack_headers
 from django_eventbus.models.inbox import inbox_key
+from django_eventbus.models.operator_action import VerdictReport
 from django_eventbus.models.outbox import HELD_UNTIL, NewMessage
 from django_eventbus.models.relay_plain import PlainSession
 from django_eventbus.models.retry import Verdict

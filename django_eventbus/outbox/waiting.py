@@ -1,0 +1,63 @@
+"""How does an operator call back, or hasten, messages that wait for their time?
+
+Who may do it is the caller's business; what was done, by whom and why is written down here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+from uuid import UUID, uuid4
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models.functions import Now
+
+from django_eventbus.conf import BusConfig, load
+from django_eventbus.models import OperatorAction, ScheduledMessage
+from django_eventbus.models.control import bus_number
+from django_eventbus.models.operator_action import OperatorActionKind, VerdictReport
+
+from .wakeup import wake_after_commit
+
+GONE = "it waits no longer"
+
+
+def call_back(
+    ids: Iterable[int], *, actor: str, reason: str = "", using: str, command_id: UUID | None = None
+) -> VerdictReport:
+    """Delete messages that still wait: they are never sent. One transaction."""
+    return _carry_out(OperatorActionKind.CANCEL, ids, actor, reason, using, command_id)
+
+
+def deliver_now(
+    ids: Iterable[int], *, actor: str, reason: str = "", using: str, command_id: UUID | None = None
+) -> VerdictReport:
+    """Let messages that still wait be due at once; those that are due already go first. One transaction."""
+    return _carry_out(OperatorActionKind.DELIVER_NOW, ids, actor, reason, using, command_id)
+
+
+def _carry_out(
+    kind: OperatorActionKind, ids: Iterable[int], actor: str, reason: str, using: str, command_id: UUID | None
+) -> VerdictReport:
+    wanted = list(dict.fromkeys(ids))
+    with transaction.atomic(using=using):
+        rows = ScheduledMessage.objects.using(using)
+        waiting = rows.filter(pk__in=wanted).select_for_update().order_by("pk").defer("headers", "payload")
+        found = {message.pk: message for message in waiting}
+        accepted = rows.filter(pk__in=found)
+        if kind is OperatorActionKind.CANCEL:
+            accepted.delete()
+        else:
+            accepted.update(due_at=Now())
+            for queue in _queues({message.bus for message in found.values()}, using):
+                wake_after_commit(queue, using)
+        targets = [f"scheduled {message}" for message in found.values()]
+        log = OperatorAction.objects.using(using)
+        log.record_on_many(targets, kind, command_id=command_id or uuid4(), actor=actor, reason=reason)
+    return VerdictReport(done=tuple(found), refused={number: GONE for number in wanted if number not in found})
+
+
+def _queues(buses: Collection[int], using: str) -> Iterator[BusConfig]:
+    for config in load(getattr(settings, "EVENTBUS", None)).values():
+        if config.database == using:
+            yield from (queue for queue in config.queues if bus_number(queue.alias, using) in buses)
