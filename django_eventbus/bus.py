@@ -6,7 +6,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Unpack, cast
 from uuid import UUID
 from weakref import WeakSet
@@ -31,10 +31,13 @@ from .outbox.background import background_relays
 from .outbox.publisher import PublishOptions
 from .outbox.relay import Relay, RelayReport
 from .outbox.wakeup import register_waker
+from .recurrence.registry import recurrings
+from .recurrence.runner import RecurringRunner
 from .transports.base import Sender, Transport
 from .transports.local import LocalSender, LocalTransport
 
 DEFAULT = "default"
+IdleWork = Callable[[], float | None]  # returns the seconds until it is due again; None: it never is
 
 
 class Options(PublishOptions, total=False):
@@ -85,12 +88,15 @@ class Bus:
     ) -> Relay:
         """Make the relay of one share of the outbox; `run` belongs to the thread that calls it."""
         is_local = isinstance(self.transport, LocalTransport)
+        idle_work: list[IdleWork] = [self.deliverer.run_due_retries] if is_local else []
+        if share == 0 and (declared := recurrings.of(self.config.alias)):
+            idle_work.append(RecurringRunner(self.config, declared).run_due)
         relay = Relay(
             self.config,
             self._open_local_sender if is_local else self._open_sender,
             share=share,
             shares=shares,
-            idle_work=self.deliverer.run_due_retries if is_local else None,
+            idle_work=partial(_earliest, idle_work) if idle_work else None,
             on_progress=on_progress,
         )
         self._relays.add(relay)
@@ -226,6 +232,12 @@ def reschedule(event_id: UUID, *, deliver_at: datetime, using: str | None = None
     Must run inside `transaction.atomic()`. A time that has just passed means at once.
     """
     return scheduling.reschedule(buses[bus or DEFAULT].config, event_id, deliver_at=deliver_at, using=using)
+
+
+def _earliest(work: Sequence[IdleWork]) -> float | None:
+    """Do what is due of several kinds of work; return the seconds until the first of them is due again."""
+    waits = [each() for each in work]
+    return min((wait for wait in waits if wait is not None), default=None)
 
 
 def _config(options: Options) -> BusConfig:
