@@ -60,7 +60,7 @@ class Command(BaseCommand):
             )
         found = describe_sagas(sagas.all(), handlers=[handler.name for handler in shown.handlers])
         if options["json"]:
-            above = {"sagas": found, "recurring": recur}
+            above: dict[str, Sequence[Any]] = {"sagas": found, "recurring": recur}
             more = {chapter: [dataclasses.asdict(each) for each in entries] for chapter, entries in above.items()}
             self.stdout.write(json.dumps({**shown.as_dict(), **more}))
             return
