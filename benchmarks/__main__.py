@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from . import consuming, draining, latency, memory, publishing, report, services, waiting, waking
+from . import consuming, draining, latency, memory, publishing, report, scheduling, services, waiting, waking
 from .bench import Bench, tell
 
 Benchmark = Callable[[Bench], list[report.Row]]
@@ -18,6 +18,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "publish": publishing.run,
     "drain": draining.run,
     "window": draining.run_disturbed,
+    "schedule": scheduling.run,
     "latency": latency.run,
     "waking": waking.run,
     "consume": consuming.run_single,
