@@ -13,8 +13,12 @@ from .worker import Worker
 def run_members(workers: Sequence[Worker], stop: threading.Event, **options: Any) -> list[WorkerReport]:
     """Run workers side by side until `stop` is set or each has ended; one that fails ends the others.
 
-    Options are those of `Worker.run`. Raises ConsumerFailed for the first failure, once all have ended.
+    Options are those of `Worker.run`. Raises ConsumerFailed for the first failure, once all have ended. Without a
+    worker, what runs beside them goes on until `stop` is set, unless it was told to end when all is caught up.
     """
+    if not workers and not options.get("until_caught_up"):
+        while not stop.wait(0.2):  # in slices, so that signals are served
+            pass
     if len(workers) == 1:
         return [workers[0].run(stop, **options)]
     reports: list[WorkerReport] = []

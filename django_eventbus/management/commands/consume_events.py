@@ -7,11 +7,13 @@ import threading
 import time
 from argparse import SUPPRESS, ArgumentParser
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
 from django_eventbus.bus import DEFAULT, Bus, buses
+from django_eventbus.consumer.local_queue import LocalQueue
 from django_eventbus.consumer.members import run_members
 from django_eventbus.consumer.membership import ConsumerFailed, WorkerReport
 from django_eventbus.delivery.groups import HandlerGroup
@@ -67,6 +69,8 @@ class Command(BaseCommand):
                 else:
                     stop_when_orphaned(stop)
                 outcome, code = run(bus, groups, stop, options)
+                if code == 0 and options["until_caught_up"] and options["instance"] is None and not stop.is_set():
+                    code = self._empty_local_queue(bus, outcome, stop, left=_time_left(options["timeout"], began))
             except ConfigurationError as exc:
                 raise CommandError(str(exc), returncode=2) from exc
         self._progress.clear()
@@ -83,25 +87,40 @@ class Command(BaseCommand):
             )
             for group in groups
         ]
+        # Of several processes the first one: the queue has one relay at work, and other commands stand by for it.
+        carries_queue = options["instance"] in {None, "0"}
+        patience = bus.config.consumer.shutdown_timeout.total_seconds()
+        queue = LocalQueue(bus.local.open_relay, stop, patience=patience) if carries_queue else None
         try:
-            reports = run_members(
-                workers,
-                stop,
-                max_messages=options["max_messages"],
-                until_caught_up=options["until_caught_up"],
-                timeout=options["timeout"],
-            )
+            with queue or nullcontext():
+                reports = run_members(
+                    workers,
+                    stop,
+                    max_messages=options["max_messages"],
+                    until_caught_up=options["until_caught_up"],
+                    timeout=options["timeout"],
+                )
         except ConsumerFailed as exc:
             raise CommandError(str(exc)) from exc
         outcome = {
             **{name: sum(getattr(report, name) for report in reports) for name in COUNTS},
+            "local": queue.report.sent if queue else 0,
             "is_caught_up": all(report.is_caught_up for report in reports),
-            "is_clean": all(report.is_clean for report in reports),
+            "is_clean": all(report.is_clean for report in reports) and (queue is None or queue.is_clean),
         }
         if not outcome["is_clean"]:
             self.stderr.write("Handlers were still running after CONSUMER['SHUTDOWN_TIMEOUT']; they will run again.")
             return outcome, 1
         return outcome, 3 if any(report.is_timed_out for report in reports) else 0
+
+    def _empty_local_queue(
+        self, bus: Bus, outcome: dict[str, Any], stop: threading.Event, *, left: float | None
+    ) -> int:
+        """Carry out what the caught-up workers have left there; a relay at work elsewhere does it for this one."""
+        report = bus.local.open_relay().run(stop, until_empty=True, timeout=left)
+        outcome["local"] += report.sent
+        outcome["is_caught_up"] = outcome["is_caught_up"] and report.is_empty
+        return 0 if report.is_empty or stop.is_set() else 3
 
     def _share_out(
         self, bus: Bus, groups: Sequence[HandlerGroup], stop: threading.Event, options: dict[str, Any]
@@ -119,7 +138,7 @@ class Command(BaseCommand):
             raise CommandError(str(exc)) from exc
         reports = [json.loads(child.output) for child in children if child.output]
         outcome = {
-            **{name: sum(report[name] for report in reports) for name in COUNTS},
+            **{name: sum(report[name] for report in reports) for name in (*COUNTS, "local")},
             "is_caught_up": len(reports) == count and all(report["is_caught_up"] for report in reports),
             "is_clean": len(reports) == count and all(report["is_clean"] for report in reports),
         }
@@ -130,7 +149,8 @@ class Command(BaseCommand):
             self.stdout.write(json.dumps({"bus": bus.config.alias, **outcome, "seconds": round(seconds, 3)}))
             return
         end = "; caught up" if outcome["is_caught_up"] else ""
-        counts = ", ".join(f"{name.replace('_', ' ')} {outcome[name]}" for name in COUNTS)
+        shown = (*COUNTS, "local") if outcome["local"] else COUNTS
+        counts = ", ".join(f"{name.replace('_', ' ')} {outcome[name]}" for name in shown)
         self.stdout.write(f"{counts} in {seconds:.1f} s{end}")
 
     def _show(self, report: WorkerReport) -> None:
@@ -139,18 +159,18 @@ class Command(BaseCommand):
 
 def choose_groups(bus: Bus, *, name: str | None, apps: Sequence[str] | None) -> list[HandlerGroup]:
     """Return the groups to consume; raise ConfigurationError where there is nothing, or not the whole of a group."""
-    alias, groups = bus.config.alias, bus.groups
+    alias, groups, known = bus.config.alias, bus.groups, bus.local.groups
     if not bus.transport.capabilities.consumable:
         raise ConfigurationError(
             f"EVENTBUS[{alias!r}]['TRANSPORT'] is {bus.config.transport}, where the relay itself runs the handlers: "
             f"there is nothing to consume. Run drain_outbox instead, or set a transport with a broker."
         )
-    if not groups:
+    if not known:
         raise ConfigurationError(f"No handler is declared for bus {alias!r}. Write @handler functions in handlers.py.")
     if name is not None:
-        if name not in groups:
-            raise ConfigurationError(f"No handler belongs to group {name!r}; groups are {', '.join(groups)}.")
-        return [groups[name]]
+        if name not in known:
+            raise ConfigurationError(f"No handler belongs to group {name!r}; groups are {', '.join(known)}.")
+        return [groups[name]] if name in groups else []  # one of domain events alone needs no worker
     return [group for group in groups.values() if apps is None or _belongs_to(group, apps)]
 
 
@@ -173,6 +193,10 @@ def _refuse_combinations(options: dict[str, Any]) -> None:
         raise CommandError("--timeout is the patience of --until-caught-up: give both.", returncode=2)
     if options["max_messages"] is not None and options["processes"] > 1:
         raise CommandError("--max-messages counts in one process: leave out --processes.", returncode=2)
+
+
+def _time_left(timeout: float | None, began: float) -> float | None:
+    return None if timeout is None else max(0.0, timeout - (time.monotonic() - began))
 
 
 def positive(text: str) -> int:
