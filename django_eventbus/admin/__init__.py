@@ -4,6 +4,7 @@ from .dead_letters import DeadLetterAdmin
 from .deliveries import InboxMessageAdmin, PartitionEpochAdmin, RetryMessageAdmin
 from .operations import ControlFlagAdmin, OperatorActionAdmin
 from .outbox import OutboxLaneAdmin, OutboxMessageAdmin, SentMessageAdmin
+from .recurring import RecurringEventAdmin
 
 __all__ = [
     "ControlFlagAdmin",
@@ -13,6 +14,7 @@ __all__ = [
     "OutboxLaneAdmin",
     "OutboxMessageAdmin",
     "PartitionEpochAdmin",
+    "RecurringEventAdmin",
     "RetryMessageAdmin",
     "SentMessageAdmin",
 ]

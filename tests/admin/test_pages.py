@@ -20,7 +20,7 @@ from .conftest import PAYLOAD
 
 MODELS = (
     *("outboxmessage", "outboxlane", "sentmessage", "inboxmessage", "retrymessage", "deadletter"),
-    *("partitionepoch", "operatoraction", "controlflag"),
+    *("partitionepoch", "operatoraction", "controlflag", "recurringevent"),
 )
 Operator = Callable[..., Client]
 
