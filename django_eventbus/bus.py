@@ -115,17 +115,17 @@ class Bus:
             self.config, group, self.transport, concurrency=concurrency, instance=instance, on_progress=on_progress
         )
 
+    def run_task(self, task: Task) -> None:
+        """Run the handler of a message that was handed over to this process."""
+        # The groups of the local queue are the larger ones: handlers of domain events alone belong to no other.
+        run_task(task, group=self.local.groups.get(task.group), config=self.config)
+
     def wake_relay(self) -> None:
         """Wake a relay of this process, or have one run in the background."""
         relays = list(self._relays)
         for relay in relays:
             relay.wake()
         if not relays:
-    def run_task(self, task: Task) -> None:
-        """Run the handler of a message that was handed over to this process."""
-        # The groups of the local queue are the larger ones: handlers of domain events alone belong to no other.
-        run_task(task, group=self.local.groups.get(task.group), config=self.config)
-
             background_relays.wake(self.config, self.open_relay)
 
     def _open_sender(self) -> Sender:
