@@ -16,6 +16,7 @@ from .control import ControlFlag, ControlScope
 from .dead_letter import DeadLetter, DeadLetterStatus
 from .inbox import InboxMessage
 from .outbox import HELD_UNTIL, OutboxLane, OutboxMessage, ParkedMessage, SentMessage
+from .recurring import RecurringEvent
 from .retry import RetryMessage
 
 CAP = 10_000
@@ -56,6 +57,19 @@ class LaneDepth:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RecurringStanding:
+    """Say how far one recurring event is."""
+
+    bus: str
+    name: str
+    next_at: datetime | None
+    last_at: datetime | None
+    is_paused: bool
+    failures: int  # attempts of the next occurrence that failed
+    last_error: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Depths:
     """Be what stands in the tables of one database."""
 
@@ -63,6 +77,7 @@ class Depths:
     tables: tuple[Depth, ...]
     parts: tuple[Part, ...]
     lanes: tuple[LaneDepth, ...]
+    recurring: tuple[RecurringStanding, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +117,7 @@ def measure(using: str, *, cap: int = CAP) -> Depths:
         tables=tuple(depth for depth, _ in found),
         parts=tuple(part for _, parts in found for part in parts),
         lanes=tuple(_lanes(using, buses)),
+        recurring=tuple(_recurring(using)),
     )
 
 
@@ -155,3 +171,19 @@ def _lanes(using: str, buses: Mapping[int, str]) -> list[LaneDepth]:
         for bus, topic, is_whole, reason, available_at in columns[:CAP]
     )
     return [replace(lane, count=count) for lane, count in lanes.items()]
+
+
+def _recurring(using: str) -> list[RecurringStanding]:
+    rows = RecurringEvent.objects.using(using).order_by("bus", "name")[:CAP]
+    return [
+        RecurringStanding(
+            bus=row.bus,
+            name=row.name,
+            next_at=row.next_at,
+            last_at=row.last_at,
+            is_paused=row.is_paused,
+            failures=row.failures,
+            last_error=row.last_error,
+        )
+        for row in rows
+    ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from io import StringIO
 from typing import Any
 from uuid import uuid4
@@ -12,7 +13,7 @@ from django.core.management import CommandError, call_command
 from django.db import connection, transaction
 
 from django_eventbus import publish
-from django_eventbus.models import ControlFlag, DeadLetter, OutboxLane
+from django_eventbus.models import ControlFlag, DeadLetter, OutboxLane, RecurringEvent
 from django_eventbus.models.depths import measure
 from django_eventbus.models.outbox import HELD_UNTIL
 from tests.testing.tested_events import OrderPlaced
@@ -107,6 +108,22 @@ def test_no_statement_counts_a_table(django_assert_max_num_queries: Any) -> None
     reads = [sql for sql in statements if "EVENTBUS_CONTROL" not in sql]
     assert len(reads) >= 7
     assert all("LIMIT" in sql and "COUNT(" not in sql for sql in reads)
+
+
+def test_what_recurs_is_told_with_its_trouble() -> None:
+    at = datetime(2026, 11, 21, 6, tzinfo=UTC)
+    for name, fields in (("a", {}), ("b", {"failures": 3}), ("c", {"is_paused": True}), ("d", {"next_at": None})):
+        RecurringEvent.objects.create(**{"bus": "default", "name": name, "schedule": "s", "next_at": at, **fields})
+
+    told = [line.strip() for line in status().splitlines() if "recurs" in line]
+
+    assert told == [
+        "recurs: a of bus default, next 2026-11-21 06:00:00 UTC",
+        "recurs: b of bus default, next 2026-11-21 06:00:00 UTC, failed 3 times",
+        "recurs: c of bus default, paused",
+        "recurs: d of bus default, never again",
+    ]
+    assert [each["name"] for each in json.loads(status("--json"))["databases"][0]["recurring"]] == ["a", "b", "c", "d"]
 
 
 def test_text_and_json_tell_the_same() -> None:

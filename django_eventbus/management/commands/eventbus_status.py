@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from django_eventbus.bus import buses
 from django_eventbus.exceptions import ConfigurationError
-from django_eventbus.models.depths import CAP, Depth, Depths, Part, measure
+from django_eventbus.models.depths import CAP, Depth, Depths, Part, RecurringStanding, measure
 
 
 class Command(BaseCommand):
@@ -55,6 +55,15 @@ def lines(depths: Depths, *, now: datetime) -> Iterator[str]:
         what = "topic" if lane.is_whole else f"{lane.count} keys of"
         until = "until a verdict" if lane.is_held else "for another try"
         yield f"  waits {until}: {what} {lane.topic} of bus {lane.bus}, {lane.reason}"
+    for recurring in depths.recurring:
+        yield f"  recurs: {recurring.name} of bus {recurring.bus}, {_standing(recurring)}"
+
+
+def _standing(recurring: RecurringStanding) -> str:
+    if recurring.is_paused:
+        return "paused"
+    coming = "never again" if recurring.next_at is None else f"next {recurring.next_at:%Y-%m-%d %H:%M:%S} UTC"
+    return f"{coming}, failed {recurring.failures} times" if recurring.failures else coming
 
 
 def _count(depth: Depth) -> str:
