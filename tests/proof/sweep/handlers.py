@@ -1,0 +1,53 @@
+"""Handlers that write down what they do, and fail by the plan."""
+
+from __future__ import annotations
+
+from asgiref.sync import sync_to_async
+
+from django_eventbus.delivery.context import MessageContext
+from django_eventbus.delivery.registry import handler
+from django_eventbus.delivery.retry import RetryPolicy
+from tests.proof.sweep import plan
+from tests.proof.sweep.events import Awaited, Echoed, Listed, Stepped
+from tests.proof.sweep.models import Effect
+
+POLICY = RetryPolicy(max_attempts=plan.ATTEMPTS, delays=(0.05,), jitter=0)
+
+
+@handler(Stepped, name=plan.ORDERED, retry=POLICY)
+def ordered(event: Stepped, context: MessageContext) -> Echoed | None:
+    write(event, context)
+    return Echoed(key=event.key, number=event.number) if event.key == "echo" else None
+
+
+@handler(Stepped, name=plan.SIBLING, retry=POLICY)
+def sibling(event: Stepped, context: MessageContext) -> None:
+    write(event, context)
+
+
+@handler(Stepped, name=plan.HOLDING, retry=POLICY, on_dead_letter="hold_key")
+def holding(event: Stepped, context: MessageContext) -> None:
+    write(event, context)
+
+
+@handler(Echoed, name=plan.ECHO, retry=POLICY)
+def echo(event: Echoed, context: MessageContext) -> None:
+    write(event, context)
+
+
+@handler(Listed, name=plan.LISTED, retry=POLICY, batch=10)
+def listed(events: list[Listed], contexts: list[MessageContext]) -> None:
+    for event, context in zip(events, contexts, strict=True):
+        write(event, context)
+
+
+@handler(Awaited, name=plan.AWAITED, retry=POLICY)
+async def awaited(event: Awaited, context: MessageContext) -> None:
+    await sync_to_async(write)(event, context)
+
+
+def write(event: Stepped | Echoed | Listed | Awaited, context: MessageContext) -> None:
+    name, number = context.handler, event.number
+    Effect.objects.create(handler=name, event_id=context.message_id, key=event.key, number=number)
+    if plan.fails(name, event.key, number, attempt=context.attempt):
+        raise plan.Planned(f"{name} {event.key}/{number}")

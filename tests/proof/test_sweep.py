@@ -1,0 +1,82 @@
+"""A sample of the crash points for the suite, all of them in the long form; and the sweep itself put to the test."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.proof.sweep.counted_psycopg import CountedConnection
+from tests.proof.sweep.points import points
+
+ROOT = Path(__file__).resolve().parents[2]
+DATABASES = ["sqlite", pytest.param("postgresql", marks=pytest.mark.services)]
+
+
+def sweep(database: str, *arguments: str) -> list[dict[str, Any]]:
+    """Sweep in a process without threads, from which a fork is as good as a new one; the last line is the total."""
+    command = [sys.executable, "-m", "tests.proof.sweep", "--database", database, *arguments]
+    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=False, text=True)
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+@pytest.mark.parametrize("database", DATABASES)
+def test_who_is_killed_at_any_statement_or_call_leaves_nothing_that_his_successor_cannot_put_right(
+    request: pytest.FixtureRequest, database: str
+) -> None:
+    if database == "postgresql":
+        request.getfixturevalue("postgres")
+
+    *scenarios, total = sweep(database, "--sample", "0.02")
+
+    assert [finding for swept in scenarios for finding in swept["findings"]] == []
+    assert total["deaths"] > 30
+    assert min(swept["points"] for swept in scenarios) > 5
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("database", DATABASES)
+def test_every_crash_point_is_survived(request: pytest.FixtureRequest, database: str) -> None:
+    if database == "postgresql":
+        request.getfixturevalue("postgres")
+
+    *scenarios, _ = sweep(database, "--pairs", "5")
+
+    assert [finding for swept in scenarios for finding in swept["findings"]] == []
+
+
+@pytest.mark.parametrize(
+    ("bug", "scenario", "text", "finding"),
+    [
+        ("offset_before_commit", "consume", "COMMIT", "lost effect"),
+        ("no_inbox", "consume", "JournalConsumer.store", "repeated effect"),
+        ("delete_before_send", "relay", "record sweep.steps", "lost on the way to the broker"),
+        ("retry_in_its_own_transaction", "consume", 'INTO "eventbus_retry', "lost effect"),
+    ],
+)
+def test_a_planted_bug_is_found(bug: str, scenario: str, text: str, finding: str) -> None:
+    swept, _ = sweep("sqlite", "--scenario", scenario, "--only", text, "--bug", bug)
+
+    assert finding in " ".join(swept["findings"])
+
+
+def test_every_exchange_of_libpq_is_a_point(postgres: str, tmp_path: Path) -> None:
+    with CountedConnection.connect(postgres) as connection, (tmp_path / "trace").open("w") as trace:
+        connection._libpq.trace(trace.fileno())
+        points.arm(None, told=-1)
+        connection.execute("SELECT %s::int", [1])
+        connection.pgconn.exec_(b"SAVEPOINT m; RELEASE SAVEPOINT m")
+        psycopg.ClientCursor(connection).execute("SELECT 1; SELECT 2")
+        connection.commit()
+        points.disarm()
+        connection._libpq.untrace()
+
+    lines = (tmp_path / "trace").read_text().splitlines()
+    sent = [line for line in lines if "\tF\t" in line and ("\tQuery\t" in line or "\tSync" in line)]
+    assert len(points.passed) == len(sent) - 1  # BEGIN goes ahead of the first statement
