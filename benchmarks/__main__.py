@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from . import consuming, draining, latency, memory, publishing, report, scheduling, services, waiting, waking
+from . import consuming, draining, latency, memory, publishing, report, scheduling, services, stepping, waiting, waking
 from .bench import Bench, tell
 
 Benchmark = Callable[[Bench], list[report.Row]]
@@ -25,6 +25,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "batch": consuming.run_batch,
     "processes": consuming.run_processes,
     "waiting": waiting.run,
+    "sagas": stepping.run,
     "memory": memory.run,
 }
 

@@ -20,6 +20,7 @@ from django_eventbus.models.outbox import HELD_UNTIL
 from django_eventbus.models.retry import type_name
 from django_eventbus.models.text import LONGEST_MESSAGE, LONGEST_NAME, storable
 from django_eventbus.models.unit import InboxRow, Opened, open_unit
+from django_eventbus.sagas.preloading import preload
 
 from .failing import Again, Dead, conclude
 from .ownership import Claim, Fence
@@ -55,6 +56,8 @@ class Arrivals:
         self._now = opened.now
         self._fresh, self._waiting = opened.fresh, opened.waiting
         self._unhandled = set(opened.fresh)
+        if steps := [run.delivery for run in self._runs if self._is_step(run)]:
+            preload(steps, using=self._using)
 
     def admitted(self) -> Iterator[Run]:
         """Yield what is no duplicate and whose key does not wait."""
@@ -74,6 +77,12 @@ class Arrivals:
             return False
         self._rows.append(retry_row(run, attempts=0, available_at=None))
         return True
+
+    def _is_step(self, run: Run) -> bool:
+        delivery = run.delivery
+        if delivery.handler.saga_key is None:
+            return False
+        return delivery.lane not in self._waiting and self._fresh.issuperset(delivery.inbox_keys)
 
     def _is_duplicate(self, run: Run) -> bool:
         keys = run.delivery.inbox_keys

@@ -20,7 +20,7 @@ from django_eventbus.models.retry import type_name
 from django_eventbus.models.text import LONGEST_MESSAGE, LONGEST_NAME, LONGEST_TRACEBACK, storable
 from django_eventbus.transports.base import Record
 
-from .deliveries import Broken, Delivery
+from .deliveries import Broken, Delivery, saga_key_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +63,7 @@ class Burial:
             error=error,
             attempts=delivery.attempt,
             first_failed_at=first_failed_at,
-            saga_key=_saga_key(delivery),
+            saga_key=saga_key_of(delivery),
         )
 
     @classmethod
@@ -118,17 +118,6 @@ def _letter(burial: Burial, config: BusConfig) -> NewDeadLetter:
         first_failed_at=burial.first_failed_at,
         **_linked(burial, config),
     )
-
-
-def _saga_key(delivery: Delivery) -> str:
-    key_of = delivery.handler.saga_key
-    if key_of is None or delivery.event is None:
-        return ""
-    try:
-        return key_of(delivery.event)
-    # The boundary to the project's own correlation: its error may be the very reason of this burial.
-    except Exception:  # noqa: BLE001
-        return ""
 
 
 def _linked(burial: Burial, config: BusConfig) -> dict[str, str]:

@@ -82,3 +82,15 @@ class Broken:
     error: EventBusError
     reason: DeadLetterReason
     inbox_key: UUID  # made of the record's place; also its lane
+
+
+def saga_key_of(delivery: Delivery) -> str:
+    """Return the key of the saga's instance that a delivery is for; empty where it is for none, or does not say."""
+    key_of = delivery.handler.saga_key
+    if key_of is None or delivery.event is None:
+        return ""
+    try:
+        return key_of(delivery.event)
+    # The boundary to the project's own correlation: its error belongs to the run of this delivery, which raises it.
+    except Exception:  # noqa: BLE001
+        return ""

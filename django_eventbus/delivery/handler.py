@@ -49,7 +49,7 @@ class Handler:
     is_async: bool = False
     handle_in: Place | None = None  # None: in the consumer
     state: StateRow | None = None  # taken for each run, and given to the function behind the event
-    saga_key: Callable[[Any], str] | None = None  # of a saga: event -> key of the instance that takes it
+    saga_key: Callable[[Any], str] | None = None  # makes it a saga: event -> key of the instance that takes it
 
     @property
     def names(self) -> tuple[str, ...]:

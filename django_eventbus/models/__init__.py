@@ -8,7 +8,8 @@ from .outbox import OutboxLane, OutboxMessage, ParkedMessage, SentMessage
 from .partition import PartitionEpoch
 from .recurring import RecurringEvent
 from .retry import RetryMessage
-from .saga import SagaHistory, SagaState
+from .saga import SagaState
+from .saga_step import SagaHistory
 from .scheduled import ScheduledMessage
 
 __all__ = [

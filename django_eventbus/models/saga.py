@@ -1,39 +1,19 @@
-"""Which sagas are under way, how far has each come, and by which steps?"""
+"""Which sagas are under way, and how far has each come?"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from django.db import connections, models
-from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models.functions import Now
 
 COLUMNS = "id, version, status, state, state_version, timeouts, compensations, bus"
+FIND_ALL = f"""
+SELECT saga, key, {COLUMNS}
+FROM eventbus_saga_state s JOIN unnest(%s::text[], %s::text[]) w(saga, key) USING (saga, key) ORDER BY s.id
+"""  # noqa: S608
 FIND = f"SELECT {COLUMNS} FROM eventbus_saga_state WHERE saga = %s AND key = %s"  # noqa: S608
-
-STARTS = """
-INSERT INTO eventbus_saga_state (saga, key, bus, version, status, state, state_version, timeouts, compensations,
-    created_at, updated_at, ended_at)
-VALUES (%(saga)s, %(key)s, %(bus)s, 1, %(status)s, %(state)s, %(state_version)s, %(timeouts)s, %(compensations)s,
-    {now}, {now}, {ended_at})
-ON CONFLICT (saga, key) DO NOTHING RETURNING id
-"""
-MOVES = """
-UPDATE eventbus_saga_state SET version = version + 1, status = %(status)s, state = %(state)s,
-    state_version = %(state_version)s, timeouts = %(timeouts)s, compensations = %(compensations)s, updated_at = {now},
-    ended_at = {ended_at}
-WHERE id = %(id)s AND version = %(version)s - 1 RETURNING id
-"""
-REMEMBERS = """
-INSERT INTO eventbus_saga_history (instance_id, version, message, message_id, source, attempt, outcome, method, status,
-    state, outgoing, timeouts, actor, reason, occurred_at)
-SELECT {instance}, %(version)s, %(message)s, %(message_id)s, %(source)s, %(attempt)s, %(outcome)s, %(method)s,
-    %(status)s, %(state)s, %(outgoing)s, %(timeout_changes)s, %(actor)s, %(reason)s, {now}
-"""
-
-NOW = {"postgresql": "STATEMENT_TIMESTAMP()", "sqlite": "STRFTIME('%%Y-%%m-%%d %%H:%%M:%%f', 'NOW')"}
 
 
 class SagaStatus(models.TextChoices):
@@ -61,33 +41,6 @@ class StoredSaga(NamedTuple):
     bus: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
-    """Hold the columns that one step writes: the instance as it is afterwards, and how it came there."""
-
-    saga: str
-    key: str
-    bus: str  # alias in settings
-    id: int | None  # None: the step starts the instance
-    version: int  # after the step; the first one is 1
-    status: SagaStatus
-    state: str | None  # JSON; None: the state is a model of the project
-    state_version: str
-    timeouts: str  # JSON
-    compensations: str  # JSON
-    message: str  # name of the event, of the timeout, or of what an operator did
-    message_id: str = ""
-    source: str = ""
-    attempt: int = 1
-    outcome: str
-    method: str = ""  # of the saga
-    remembered: str | None  # JSON: the state for the history, also that of a model
-    outgoing: str = "[]"  # JSON
-    timeout_changes: str = "{}"  # JSON
-    actor: str = ""
-    reason: str = ""
-
-
 class SagaStateQuerySet(models.QuerySet["SagaState"]):
     def find(self, saga: str, key: str, *, locks: bool) -> StoredSaga | None:
         """Return an instance; with its row lock where the database has any, so that no other step passes."""
@@ -98,43 +51,15 @@ class SagaStateQuerySet(models.QuerySet["SagaState"]):
             row = cursor.fetchone()
         return None if row is None else StoredSaga._make(row)
 
-    def record(self, step: Step) -> bool:
-        """Write one step and its line of the history; return False where another step came first.
+    def find_all(self, wanted: Iterable[tuple[str, str]], *, locks: bool) -> dict[tuple[str, str], StoredSaga]:
+        """Return instances by saga and key, in one round trip and locked in one order. PostgreSQL only.
 
-        Must run inside atomic. The version decides, also under the row lock: a lost update is impossible.
+        Two transactions that step into the same instances so wait for each other in one direction.
         """
-        connection = connections[self.db]
-        values = _values(step)
-        if connection.vendor == "postgresql":
-            return _record_at_once(connection, step, values)
-        with connection.cursor() as cursor:
-            cursor.execute(_written(connection, step), values)
-            row = cursor.fetchone()
-            if row is None:
-                return False
-            history = REMEMBERS.format(instance="%(id)s", now=NOW[connection.vendor])
-            cursor.execute(history, {**values, "id": row[0], "state": step.remembered})
-        return True
-
-
-def _record_at_once(connection: BaseDatabaseWrapper, step: Step, values: Mapping[str, object]) -> bool:
-    history = REMEMBERS.format(instance="written.id", now=NOW["postgresql"]).replace("%(state)s", "%(remembered)s")
-    statement = f"WITH written AS ({_written(connection, step)}) {history} FROM written"
-    with connection.cursor() as cursor:
-        cursor.execute(statement, values)
-        return cursor.rowcount == 1
-
-
-def _written(connection: BaseDatabaseWrapper, step: Step) -> str:
-    now = NOW[connection.vendor]
-    statement = STARTS if step.id is None else MOVES
-    return statement.format(now=now, ended_at=now if step.status.is_final else "NULL")
-
-
-def _values(step: Step) -> dict[str, object]:
-    values: dict[str, object] = {name: getattr(step, name) for name in step.__dataclass_fields__}
-    values["status"] = step.status.value
-    return values
+        sagas, keys = zip(*wanted, strict=True)
+        with connections[self.db].cursor() as cursor:
+            cursor.execute(FIND_ALL + (" FOR UPDATE OF s" if locks else ""), [list(sagas), list(keys)])
+            return {(row[0], row[1]): StoredSaga._make(row[2:]) for row in cursor.fetchall()}
 
 
 class SagaState(models.Model):
@@ -168,35 +93,6 @@ class SagaState(models.Model):
 
     def __str__(self) -> str:
         return f"{self.saga} {self.key}"
-
-
-class SagaHistory(models.Model):
-    """Be one step that an instance took; never changed, deleted with its instance."""
-
-    pk = models.CompositePrimaryKey("instance_id", "version")
-    instance_id = models.BigIntegerField()  # SagaState row
-    version = models.BigIntegerField()  # of the instance after the step
-    message = models.TextField()  # name of the event, of the timeout, or of what an operator did
-    message_id = models.TextField(blank=True, default="")
-    source = models.TextField(blank=True, default="")
-    attempt = models.IntegerField(default=1)  # of the delivery that succeeded
-    outcome = models.TextField()
-    method = models.TextField(blank=True, default="")  # of the saga; empty where none ran
-    status = models.TextField(choices=SagaStatus.choices)  # after the step
-    state = models.TextField(null=True)  # JSON, after the step
-    outgoing = models.TextField(default="[]")  # JSON: [[event name, event id], ..]
-    timeouts = models.TextField(default="{}")  # JSON: what the step set and cancelled
-    actor = models.TextField(blank=True, default="")  # the operator, where it was one
-    reason = models.TextField(blank=True, default="")
-    occurred_at = models.DateTimeField(db_default=Now())
-
-    class Meta:
-        db_table = "eventbus_saga_history"
-        default_permissions = ("view",)
-        verbose_name = "saga step"
-
-    def __str__(self) -> str:
-        return f"{self.instance_id} {self.version} {self.message}"
 
 
 class SagaModel(models.Model):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -14,12 +14,14 @@ from django.db.models import Model
 from django_eventbus.conf import BusConfig
 from django_eventbus.exceptions import Reject
 from django_eventbus.models import SagaState
-from django_eventbus.models.saga import SagaModel, SagaStateQuerySet, SagaStatus, Step, StoredSaga
+from django_eventbus.models.saga import SagaModel, SagaStateQuerySet, SagaStatus, StoredSaga
+from django_eventbus.models.saga_step import Step, record_step
 
 from .compensation import read_stack, write_stack
 from .decision import Decision
 from .declaration import SagaDeclaration
 from .instance import ArmedTimeout, Instance
+from .preloading import take_preloaded
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +65,7 @@ class Store:
 
     def load(self, key: str) -> Loaded | None:
         """Return an instance, locked unless the saga is optimistic."""
-        found = self._rows.find(self._declaration.name, key, locks=self._declaration.concurrency == "lock")
+        found = self._found(key)
         if found is None:
             return None
         instance = Instance(
@@ -103,13 +105,25 @@ class Store:
             remembered=remembered,
             outgoing=_json(outgoing) if outgoing else "[]",
             timeout_changes=_changes(decision),
-            **asdict(cause),
+            message=cause.message,
+            message_id=cause.message_id,
+            source=cause.source,
+            attempt=cause.attempt,
+            actor=cause.actor,
+            reason=cause.reason,
         )
-        if not self._rows.record(step):
+        if not record_step(step, using=self.using):
             return False
         if self._declaration.state.is_model:
             self._save_model(key, decision.state, is_new=loaded is None)
         return True
+
+    def _found(self, key: str) -> StoredSaga | None:
+        is_there, found = take_preloaded(self._declaration.name, key, using=self.using)
+        if is_there:
+            return found
+        rows = SagaStateQuerySet(SagaState, using=self.using)
+        return rows.find(self._declaration.name, key, locks=self._declaration.concurrency == "lock")
 
     def _state_of(self, found: StoredSaga, key: str) -> Any:
         kind = self._declaration.state
@@ -140,10 +154,6 @@ class Store:
     def _save_model(self, key: str, state: SagaModel, *, is_new: bool) -> None:
         state.saga_key = key
         state.save(using=self.using, force_insert=is_new)
-
-    @property
-    def _rows(self) -> SagaStateQuerySet:
-        return SagaStateQuerySet(SagaState, using=self.using)
 
 
 def read_timeouts(text: str) -> dict[str, ArmedTimeout]:

@@ -6,6 +6,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from django_eventbus.events.domain import domain_event
+from django_eventbus.events.naming import to_kebab
 
 from .declaration import SagaDeclaration
 
@@ -23,6 +24,11 @@ def timeout_event(declaration: SagaDeclaration) -> type[Any]:
     return made
 
 
+def timeout_name(saga: str) -> str:
+    """Return the name of the event that a saga's timeouts are: shop.order-saga.timeout for shop.OrderSaga. It is wire."""
+    return ".".join((*map(to_kebab, saga.split(".")), "timeout"))
+
+
 def _make(declaration: SagaDeclaration) -> type[Any]:
     cls = declaration.cls
     body = {
@@ -31,4 +37,4 @@ def _make(declaration: SagaDeclaration) -> type[Any]:
         "__doc__": f"A timeout of saga {declaration.name} is due.",
         "__annotations__": {"key": str, "name": str},
     }
-    return domain_event(f"{declaration.name}.timeout", dispatch="queued", key="key")(type("Timeout", (), body))
+    return domain_event(timeout_name(declaration.name), dispatch="queued", key="key")(type("Timeout", (), body))

@@ -32,7 +32,6 @@ POINTS = [
     ("in timeout", 3),
     ("before commit", 3),
     ("after commit", 3),
-    ("after commit", 6),
 ]
 DAEMON = [sys.executable, "-m", "django", "drain_outbox", "--json"]
 

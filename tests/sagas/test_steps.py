@@ -149,7 +149,7 @@ def test_a_timeout_waits_in_the_database_and_comes_once(scene: Scene) -> None:
     scene.deliver(Placed(order_id="1"))
     waiting = ScheduledMessage.objects.get()
     assert timedelta(minutes=9) < waiting.due_at - before < timedelta(minutes=11)
-    assert waiting.event_name == "shop.OrderSaga.timeout"
+    assert waiting.event_name == "shop.order-saga.timeout"
 
     scene.fire("payment")
 
