@@ -10,7 +10,6 @@ from .declaration import SagaDeclaration
 from .transitions import Transition, Transitions, stage_name
 
 BORDER = "[*]"  # Mermaid's start and end
-ENDS = {"complete": "completed", "compensate": "compensated"}  # what a method calls -> where that leads
 
 
 def draw(declaration: SagaDeclaration, *, current: object = None) -> str:
@@ -22,7 +21,7 @@ def draw(declaration: SagaDeclaration, *, current: object = None) -> str:
         lines = [*_stages(declaration.transitions), *_edges(declaration.transitions)]
     else:
         lines = list(_lifecycle(declaration))
-    if current is not None:
+    if current is not None and any(_id(current) in line.split() for line in lines):
         lines += ["classDef current stroke-width:4px", f"class {_id(current)} current"]
     return "\n".join(["stateDiagram-v2", *(f"    {line}" for line in lines)])
 
@@ -45,17 +44,19 @@ def _edges(transitions: Transitions) -> Iterator[str]:
 def _lifecycle(declaration: SagaDeclaration) -> Iterator[str]:
     steps = [(route.continues, cls.__name__) for cls, route in declaration.routes.items() if route.continues]
     steps += [(method, f"timeout {name}") for name, method in declaration.timeouts.items()]
-    ends = set()
+    called = {method: _called(declaration.cls, method) for method, _ in steps}
+    undoing = "compensating" if any({"compensate", "wait"} <= names for names in called.values()) else "compensated"
     for cls, route in declaration.routes.items():
         if route.starts:
             yield f"{BORDER} --> running : {cls.__name__}"
     for method, label in steps:
-        reached = [end for call, end in ENDS.items() if call in _called(declaration.cls, method)]
-        ends.update(reached)
-        for target in reached or ["running"]:
+        ends = [end for call, end in (("complete", "completed"), ("compensate", undoing)) if call in called[method]]
+        for target in ends or ["running"]:
             yield f"running --> {target} : {label}"
-    for end in ENDS.values():
-        if end in ends:
+        if "complete" in called[method] and undoing == "compensating":
+            yield f"compensating --> compensated : {label}"
+    for call, end in (("complete", "completed"), ("compensate", "compensated")):
+        if any(call in names for names in called.values()):
             yield f"{end} --> {BORDER}"
 
 
@@ -64,8 +65,9 @@ def _called(cls: type[Any], method: str, seen: Iterable[str] = ()) -> set[str]:
     code = getattr(getattr(cls, method, None), "__code__", None)
     if code is None or method in seen or method not in {name for part in cls.__mro__[:-1] for name in vars(part)}:
         return set()
-    names = set(code.co_names)
-    return names.union(*(_called(cls, name, (*seen, method)) for name in names))
+    keywords = {word for constant in code.co_consts if isinstance(constant, tuple) for word in constant}
+    names = {*code.co_names, *(keywords & {"wait"})}
+    return names.union(*(_called(cls, name, (*seen, method)) for name in names - {"compensate"}))
 
 
 def _label(line: Transition) -> str:

@@ -354,18 +354,19 @@ def test_a_timeout_that_is_armed_again_by_itself_is_not_cancelled() -> None:
     assert (decision.timeouts_set, decision.timeouts_cancelled) == ({"payment": NOW + MINUTE}, {})
 
 
-@pytest.mark.parametrize(
-    "at",
-    [
-        None,
-        instance(),
-        instance(timeouts=armed("payment")),
-        instance(SagaStatus.COMPLETED, timeouts=armed("payment")),
-    ],
-    ids=["purged", "cancelled", "armed again", "ended"],
-)
-def test_a_late_timeout_does_nothing(at: Instance | None) -> None:
+@pytest.mark.parametrize("at", [None, instance(), instance(timeouts=armed("payment"))], ids=["purged", "off", "anew"])
+def test_a_timeout_that_is_no_longer_armed_does_nothing(at: Instance | None) -> None:
     decision = taken(declare(), Timeout(name="payment", event_id=uuid.uuid4()), at=at)
+
+    assert (decision.outcome, decision.changes_instance) == (Outcome.IGNORED_LATE, False)
+
+
+@pytest.mark.parametrize("status", [SagaStatus.COMPLETED, SagaStatus.COMPENSATED])
+def test_a_timeout_does_nothing_after_the_end(status: SagaStatus) -> None:
+    waiting = armed("payment")
+
+    due = Timeout(name="payment", event_id=waiting["payment"].event_id)
+    decision = taken(declare(), due, at=instance(status, timeouts=waiting))
 
     assert (decision.outcome, decision.changes_instance) == (Outcome.IGNORED_LATE, False)
 

@@ -243,8 +243,15 @@ def test_a_diagram_can_mark_where_an_instance_stands() -> None:
     ]
 
 
-def test_without_transitions_a_diagram_shows_what_the_methods_call() -> None:
-    class OrderSaga(Saga[Order], name="shop.OrderSaga"):
+@pytest.mark.parametrize(
+    ("waits", "undoing"),
+    [
+        (False, ["running --> compensated : timeout payment"]),
+        (True, ["compensating --> compensated : Paid", "running --> compensating : timeout payment"]),
+    ],
+)
+def test_without_transitions_a_diagram_shows_how_the_methods_can_end(waits: bool, undoing: list[str]) -> None:
+    class Common(Saga[Order], name="shop.Common"):
         @starts_or_on(Placed)
         def begin(self, event: Placed) -> None: ...
 
@@ -252,23 +259,35 @@ def test_without_transitions_a_diagram_shows_what_the_methods_call() -> None:
         def pay(self, event: Paid) -> None:
             self._finish()
 
-        @on_timeout("payment")
-        def late(self) -> None:
-            self.compensate(wait=True)
-
         @on(Noted)
         def note(self, event: Noted) -> None: ...
 
         def _finish(self) -> None:
             self.complete()
 
-    assert OrderSaga.diagram().splitlines() == [
+    class Ends(Common, name="shop.Ends"):
+        @on_timeout("payment")
+        def late(self) -> None:
+            self.compensate()
+
+    class Waits(Common, name="shop.Waits"):
+        @on_timeout("payment")
+        def late(self) -> None:
+            self.compensate(wait=True)
+
+    drawn = {line.strip() for line in (Waits if waits else Ends).diagram().splitlines()}
+
+    assert drawn == {
         "stateDiagram-v2",
-        "    [*] --> running : Placed",
-        "    running --> running : Placed",
-        "    running --> completed : Paid",
-        "    running --> running : Noted",
-        "    running --> compensated : timeout payment",
-        "    completed --> [*]",
-        "    compensated --> [*]",
-    ]
+        "[*] --> running : Placed",
+        "running --> running : Placed",
+        "running --> completed : Paid",
+        "running --> running : Noted",
+        *undoing,
+        "completed --> [*]",
+        "compensated --> [*]",
+    }
+
+
+def test_a_diagram_marks_nothing_that_it_does_not_show() -> None:
+    assert staged().diagram(current="completed") == staged().diagram()

@@ -57,6 +57,8 @@ def told() -> SagaScenario[State]:
             self.state.paid += event.amount
             if event.amount < 0:
                 self.publish(Paid(order_id="none"))  # type: ignore[arg-type]
+            if event.amount == 99:
+                self.state.reminders = "x"  # type: ignore[assignment]
             if self.state.paid > 1:
                 self.complete()
 
@@ -109,6 +111,8 @@ def test_what_cannot_travel_fails_the_story() -> None:
         story.when(Paid(order_id="x"))  # type: ignore[arg-type]
     with pytest.raises(EventInvalid, match="order_id"):
         story.when(Paid(order_id=7, amount=-1))
+    with pytest.raises(EventInvalid, match="reminders"):
+        story.when(Paid(order_id=7, amount=99))
 
 
 def test_not_found_is_part_of_the_story() -> None:
