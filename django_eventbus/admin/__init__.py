@@ -5,6 +5,7 @@ from .deliveries import InboxMessageAdmin, PartitionEpochAdmin, RetryMessageAdmi
 from .operations import ControlFlagAdmin, OperatorActionAdmin
 from .outbox import OutboxLaneAdmin, OutboxMessageAdmin, SentMessageAdmin
 from .recurring import RecurringEventAdmin
+from .scheduled import ScheduledMessageAdmin
 
 __all__ = [
     "ControlFlagAdmin",
@@ -16,5 +17,6 @@ __all__ = [
     "PartitionEpochAdmin",
     "RecurringEventAdmin",
     "RetryMessageAdmin",
+    "ScheduledMessageAdmin",
     "SentMessageAdmin",
 ]

@@ -32,7 +32,7 @@ class Act:
 
 
 class ActingAdmin(ReadOnlyAdmin):
-    """Offer acts on selected rows, and on the page of one; each is confirmed first, carried out by POST, and recorded."""
+    """Offer acts on selected rows and on the page of one; each is confirmed, carried out by POST, and recorded."""
 
     change_form_template = "admin/eventbus/acting.html"
     acts: Mapping[OperatorActionKind, Act] = {}

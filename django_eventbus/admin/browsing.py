@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlencode
 
 from django.contrib import admin
@@ -105,6 +105,7 @@ class ReadOnlyAdmin(ModelAdmin):
 
     about = ""  # what the list shows, in a sentence
     when_empty = ""  # what an empty list means
+    listed_first = "newest"  # which rows a list shows that is cut
     heavy: tuple[str, ...] = ()  # columns that no list shows, nor filters by: whoever may not see them could guess
     change_list_template = "admin/eventbus/change_list.html"
     change_form_template = "admin/eventbus/change_form.html"
@@ -114,7 +115,7 @@ class ReadOnlyAdmin(ModelAdmin):
     paginator = UncountedPaginator
     list_per_page = 50
     list_max_show_all = 0
-    ordering = ("-pk",)
+    ordering: ClassVar[tuple[str, ...]] = ("-pk",)
     actions: Sequence[Any] | None = None
 
     class Media:

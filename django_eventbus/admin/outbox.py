@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from django.contrib import admin
 from django.contrib.admin.utils import flatten_fieldsets
@@ -36,7 +36,10 @@ class TravellingMessageAdmin(PayloadAdmin, BusNameAdmin):
     """Show messages in the form in which they travel."""
 
     heavy = ("headers", "payload")
-    list_filter = (recent_values("event_name", title="event"), recent_values("topic", title="topic"))
+    list_filter: ClassVar[tuple[Any, ...]] = (
+        recent_values("event_name", title="event"),
+        recent_values("topic", title="topic"),
+    )
 
     @admin.display(description="event")
     def event(self, message: Any) -> SafeString:

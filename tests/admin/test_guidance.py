@@ -11,7 +11,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
 
-from django_eventbus.admin import dead_letters
+from django_eventbus.admin import acting
 from django_eventbus.admin.advice import STEPS
 from django_eventbus.events.identifiers import uuid7
 from django_eventbus.models import DeadLetter, InboxMessage, OperatorAction, RetryMessage
@@ -104,7 +104,7 @@ def test_a_list_reads_no_payloads(root: Client, make_dead_letter: MakeDeadLetter
 def test_a_bulk_action_refuses_more_than_it_can_confirm(
     root: Client, make_dead_letter: MakeDeadLetter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dead_letters, "MOST", 2)
+    monkeypatch.setattr(acting, "MOST", 2)
     letters = [make_dead_letter(position=n) for n in range(3)]
     form = {"action": "replay_selected", "_selected_action": [letter.pk for letter in letters], "confirmed": "yes"}
 

@@ -19,7 +19,7 @@ from django_eventbus.models.outbox import HELD_UNTIL, NewMessage
 from .conftest import PAYLOAD
 
 MODELS = (
-    *("outboxmessage", "outboxlane", "sentmessage", "inboxmessage", "retrymessage", "deadletter"),
+    *("scheduledmessage", "outboxmessage", "outboxlane", "sentmessage", "inboxmessage", "retrymessage", "deadletter"),
     *("partitionepoch", "operatoraction", "controlflag", "recurringevent"),
 )
 Operator = Callable[..., Client]
