@@ -18,6 +18,8 @@ from .inbox import InboxMessage
 from .outbox import HELD_UNTIL, OutboxLane, OutboxMessage, ParkedMessage, SentMessage
 from .recurring import RecurringEvent
 from .retry import RetryMessage
+from .saga import SagaState
+from .scheduled import ScheduledMessage
 
 CAP = 10_000
 ESTIMATE = "SELECT n_live_tup FROM pg_stat_user_tables WHERE relid = to_regclass(%s)"
@@ -31,7 +33,7 @@ class Depth:
     rows: int  # looked at
     is_capped: bool  # there are more
     estimate: int | None  # where capped: what the server's statistics say
-    oldest_at: datetime | None
+    oldest_at: datetime | None  # of what waits for a time: the next
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,10 +91,12 @@ class Sampling:
     moment: str  # column
     by: tuple[str, ...] = ()
     only: models.Q | None = None
+    is_per_bus: bool = False  # the index begins with the bus, so each is looked at by itself
 
 
 SAMPLINGS = (
     Sampling(model=OutboxMessage, order=("id",), moment="created_at", by=("bus",)),
+    Sampling(model=ScheduledMessage, order=("due_at", "id"), moment="due_at", by=("bus",), is_per_bus=True),
     Sampling(model=ParkedMessage, order=("lane_id", "id"), moment="created_at", by=("bus",)),
     Sampling(model=RetryMessage, order=("key",), moment="received_at", by=("handler",)),
     Sampling(
@@ -101,6 +105,13 @@ SAMPLINGS = (
         moment="failed_at",
         by=("bus", "handler", "reason"),
         only=models.Q(status=DeadLetterStatus.DEAD),
+    ),
+    Sampling(
+        model=SagaState,
+        order=("id",),
+        moment="created_at",
+        by=("bus", "saga"),
+        only=models.Q(ended_at__isnull=True),
     ),
     Sampling(model=InboxMessage, order=("key",), moment="received_at"),
     Sampling(model=SentMessage, order=("sent_at",), moment="sent_at"),
@@ -127,13 +138,15 @@ def _sample(using: str, sampling: Sampling, cap: int, buses: Mapping[int, str]) 
         rows = rows.filter(sampling.only)
     table = sampling.model._meta.db_table
     groups: dict[tuple[str, ...], list[datetime]] = defaultdict(list)
-    found = list(rows.values_list(sampling.moment, *sampling.by)[: cap + 1])
-    is_capped = len(found) > cap
-    for moment, *values in found[:cap]:
-        groups[tuple(str(buses.get(value, value)) for value in values)].append(moment)
+    is_capped = False
+    for part in [rows.filter(bus=number) for number in buses] if sampling.is_per_bus else [rows]:
+        found = list(part.values_list(sampling.moment, *sampling.by)[: cap + 1])
+        is_capped |= len(found) > cap
+        for moment, *values in found[:cap]:
+            groups[tuple(str(buses.get(value, value)) for value in values)].append(moment)
     depth = Depth(
         table=table,
-        rows=min(len(found), cap),
+        rows=sum(map(len, groups.values())),
         is_capped=is_capped,
         estimate=_estimate(using, table) if is_capped and sampling.only is None else None,
         oldest_at=min(map(min, groups.values()), default=None),

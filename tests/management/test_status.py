@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+import re
+from datetime import UTC, datetime, timedelta
 from io import StringIO
 from typing import Any
 from uuid import uuid4
@@ -12,7 +13,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection, transaction
 
-from django_eventbus import publish
+from django_eventbus import publish, publish_many
 from django_eventbus.models import ControlFlag, DeadLetter, OutboxLane, RecurringEvent
 from django_eventbus.models.depths import measure
 from django_eventbus.models.outbox import HELD_UNTIL
@@ -45,6 +46,7 @@ def test_empty_tables_hold_nothing() -> None:
 
     assert {depth.table: depth.rows for depth in depths.tables} == {
         "eventbus_outbox": 0,
+        "eventbus_scheduled": 0,
         "eventbus_outbox_parked": 0,
         "eventbus_retry": 0,
         "eventbus_dead_letter": 0,
@@ -64,6 +66,21 @@ def test_outbox_is_counted_by_bus_with_its_age(settings: Any) -> None:
     assert (depths.tables[0].rows, depths.tables[0].is_capped) == (5, False)
     assert depths.tables[0].oldest_at is not None
     assert {part.name: part.rows for part in depths.parts} == {("default",): 3, ("audit",): 2}
+
+
+def test_what_waits_for_its_time_is_counted_by_bus_with_the_next_moment(settings: Any) -> None:
+    settings.EVENTBUS = {"default": {}, "audit": {}}
+    with transaction.atomic():
+        publish_many([OrderPlaced(order_id=uuid4()) for _ in range(3)], delay=timedelta(hours=5))
+        publish(OrderPlaced(order_id=uuid4()), delay=timedelta(hours=2, seconds=1), bus="audit")
+
+    (scheduled,) = [depth for depth in measure("default", cap=2).tables if depth.table == "eventbus_scheduled"]
+
+    assert (scheduled.rows, scheduled.is_capped) == (3, True)
+    assert scheduled.oldest_at is not None
+    assert abs(scheduled.oldest_at - datetime.now(UTC) - timedelta(hours=2)) < timedelta(minutes=1)
+    assert re.search(r"^  scheduled +4  next in (2:00|1:59):\d\d$", status(), re.MULTILINE)
+    assert re.search(r"^ +3 default  next in (5:00|4:59):\d\d$", status(), re.MULTILINE)
 
 
 def test_open_dead_letters_are_counted_by_handler() -> None:

@@ -79,8 +79,8 @@ def _name(part: Part) -> str:
 def _age(moment: datetime | None, now: datetime) -> str:
     if moment is None:
         return ""
-    seconds = max(0, round((now - moment).total_seconds()))
-    return f"oldest {timedelta(seconds=seconds)}"
+    seconds = round((now - moment).total_seconds())
+    return f"oldest {timedelta(seconds=seconds)}" if seconds >= 0 else f"next in {timedelta(seconds=-seconds)}"
 
 
 def _as_text(value: object) -> str:
