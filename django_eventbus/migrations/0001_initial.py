@@ -10,6 +10,7 @@ from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 
 POSTGRESQL = """
 ALTER TABLE eventbus_outbox ALTER COLUMN id SET GENERATED ALWAYS;
+ALTER TABLE eventbus_saga_state SET (fillfactor = 80);
 ALTER TABLE eventbus_outbox SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 20000,
     autovacuum_vacuum_cost_delay = 0);
 ALTER TABLE eventbus_scheduled SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 20000,
@@ -436,6 +437,9 @@ class Migration(migrations.Migration):
                 "default_permissions": ("view",),
                 "indexes": [
                     models.Index(fields=["status", "-id"], name="eventbus_saga_status"),
+                    models.Index(
+                        condition=models.Q(("ended_at__isnull", True)), fields=["id"], name="eventbus_saga_open"
+                    ),
                     models.Index(
                         condition=models.Q(("ended_at__isnull", False)),
                         fields=["ended_at"],

@@ -6,17 +6,19 @@ deleted is never visited again, however many dead entries the index still holds.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from django.db import models
+from django.db import models, transaction
 
 from .dead_letter import DeadLetter, DeadLetterStatus
 from .inbox import FOREIGN, InboxMessage
 from .operator_action import OperatorAction
 from .outbox import SentMessage
+from .saga import SagaState
+from .saga_step import SagaHistory
 
 CHUNK = 5000  # rows looked at in one transaction
 CLOSED = (DeadLetterStatus.REPLAYED, DeadLetterStatus.DISCARDED)
@@ -52,6 +54,32 @@ def purge_dead_letters(
     for status in CLOSED:
         closed = DeadLetter.objects.using(using).filter(status=status)
         yield from _walk(closed, "id", old, is_dry_run=is_dry_run, chunk=chunk)
+
+
+def purge_sagas(
+    using: str,
+    *,
+    bus: str,
+    before: datetime,
+    only: str | None = None,
+    but: Collection[str] = (),
+    is_dry_run: bool = False,
+    chunk: int = CHUNK,
+) -> Iterator[int]:
+    """Delete sagas of a bus that ended before a moment, with their history; those of one name, or all but some names.
+
+    What still runs or compensates stays, however old it is.
+    """
+    ended = SagaState.objects.using(using).filter(bus=bus, ended_at__lt=before)
+    ended = ended.exclude(saga__in=but) if only is None else ended.filter(saga=only)
+    if is_dry_run:
+        yield ended.count()
+        return
+    while ids := list(ended.order_by("ended_at").values_list("id", flat=True)[:chunk]):
+        with transaction.atomic(using=using):
+            SagaHistory.objects.using(using).filter(instance_id__in=ids).delete()
+            SagaState.objects.using(using).filter(id__in=ids).delete()
+        yield len(ids)
 
 
 def _walk(rows: models.QuerySet[Any], column: str, doomed: models.Q, *, is_dry_run: bool, chunk: int) -> Iterator[int]:

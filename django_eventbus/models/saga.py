@@ -88,6 +88,7 @@ class SagaState(models.Model):
         constraints = [models.UniqueConstraint(fields=["saga", "key"], name="eventbus_saga_unique")]
         indexes = [
             models.Index(fields=["status", "-id"], name="eventbus_saga_status"),
+            models.Index(fields=["id"], name="eventbus_saga_open", condition=models.Q(ended_at__isnull=True)),
             models.Index(fields=["ended_at"], name="eventbus_saga_ended", condition=models.Q(ended_at__isnull=False)),
         ]
 

@@ -25,7 +25,7 @@ def timeout_event(declaration: SagaDeclaration) -> type[Any]:
 
 
 def timeout_name(saga: str) -> str:
-    """Return the name of the event that a saga's timeouts are: shop.order-saga.timeout for shop.OrderSaga. It is wire."""
+    """Return the name under which a saga's timeouts travel: shop.order-saga.timeout for shop.OrderSaga. It is wire."""
     return ".".join((*map(to_kebab, saga.split(".")), "timeout"))
 
 

@@ -11,11 +11,23 @@ from uuid import UUID, uuid4
 import pytest
 from django.core.management import CommandError, call_command
 
-from django_eventbus.models import ControlFlag, DeadLetter, InboxMessage, OperatorAction, OutboxMessage, SentMessage
+from django_eventbus.delivery.registry import handlers
+from django_eventbus.events.registry import events
+from django_eventbus.models import (
+    ControlFlag,
+    DeadLetter,
+    InboxMessage,
+    OperatorAction,
+    OutboxMessage,
+    SagaHistory,
+    SagaState,
+    SentMessage,
+)
 from django_eventbus.models.dead_letter import DeadLetterStatus
 from django_eventbus.models.inbox import inbox_key
 from django_eventbus.models.purging import purge_inbox
 from django_eventbus.models.retry import RetryMessage
+from django_eventbus.sagas.declaration import sagas
 
 pytestmark = pytest.mark.django_db
 
@@ -204,6 +216,7 @@ def test_dry_run_counts_the_same_and_deletes_nothing() -> None:
     assert {(each["table"], each["rows"]) for each in told["purged"]} == {
         ("eventbus_inbox", 3),
         ("eventbus_dead_letter", 1),
+        ("eventbus_saga_state", 0),
     }
     assert (len(inbox()), DeadLetter.objects.count()) == (4, 1)
 
@@ -219,3 +232,59 @@ def test_unknown_bus_is_wrong_usage() -> None:
         purge("--bus", "nope")
 
     assert error.value.returncode == 2
+
+
+class TestSagas:
+    def test_those_that_ended_go_with_their_history_and_what_runs_stays(self) -> None:
+        saga(1, ended=91)
+        kept = {saga(2, ended=89), saga(3, ended=None)}
+
+        purge()
+
+        assert set(SagaState.objects.values_list("id", flat=True)) == kept
+        assert set(SagaHistory.objects.values_list("instance_id", flat=True)) == kept
+
+    def test_a_saga_may_be_kept_shorter_or_longer_than_others(self) -> None:
+        from tests.sagas.fulfilment import declare
+
+        with handlers.isolated(), sagas.isolated(), events.isolated():
+            declare(retention=timedelta(days=10))
+            saga(1, ended=11, name="shop.OrderSaga")
+            kept = {saga(2, ended=9, name="shop.OrderSaga"), saga(3, ended=89)}
+
+            purge()
+
+        assert set(SagaState.objects.values_list("id", flat=True)) == kept
+
+    def test_without_a_retention_none_goes(self, settings: Any) -> None:
+        settings.EVENTBUS = {"default": {"SAGA": {"RETENTION": None}}}
+        kept = saga(1, ended=10_000)
+
+        purge()
+
+        assert SagaState.objects.get().pk == kept
+
+    def test_a_dry_run_counts(self) -> None:
+        saga(1, ended=91)
+
+        told = json.loads(purge("--dry-run", "--json"))["purged"]
+
+        assert [each["rows"] for each in told if each["table"] == "eventbus_saga_state"] == [1]
+        assert SagaState.objects.exists()
+
+
+def saga(number: int, *, ended: float | None, name: str = "shop.Other") -> int:
+    """Put an instance with one step of history into the tables, ended some days ago or still running."""
+    instance = SagaState.objects.create(
+        saga=name,
+        key=str(number),
+        bus="default",
+        version=1,
+        status="running" if ended is None else "completed",
+        state_version="1",
+        ended_at=None if ended is None else days_ago(ended),
+    )
+    SagaHistory.objects.create(
+        instance_id=instance.pk, version=1, message="placed", outcome="started", status=instance.status
+    )
+    return instance.pk

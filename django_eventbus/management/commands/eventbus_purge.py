@@ -6,7 +6,7 @@ import json
 from argparse import ArgumentParser
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
@@ -17,7 +17,8 @@ from django_eventbus.conf import BusConfig
 from django_eventbus.exceptions import ConfigurationError
 from django_eventbus.management.stopping import stop_on_signals
 from django_eventbus.models import ControlFlag
-from django_eventbus.models.purging import purge_archive, purge_dead_letters, purge_inbox
+from django_eventbus.models.purging import purge_archive, purge_dead_letters, purge_inbox, purge_sagas
+from django_eventbus.sagas.declaration import sagas
 
 
 @dataclass(slots=True, kw_only=True)
@@ -37,8 +38,9 @@ class Command(BaseCommand):
 
     help = (
         "Delete handled messages from the inbox after INBOX['RETENTION'], sent events from the archive after "
-        "OUTBOX['RETENTION'], and dead letters that were replayed or discarded after DEAD_LETTER['RETENTION']. What is "
-        "not sent, waits, or has no verdict yet is never deleted."
+        "OUTBOX['RETENTION'], dead letters that were replayed or discarded after DEAD_LETTER['RETENTION'], and sagas "
+        "that ended after their own retention or SAGA['RETENTION']. What is not sent, waits, runs, or has no verdict "
+        "yet is never deleted."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -87,8 +89,10 @@ def plan(configs: Sequence[BusConfig], *, now: datetime, is_dry_run: bool) -> li
         chunks = purge_inbox(alias, before=handled_before, is_dry_run=is_dry_run)
         purges.append(Purge(database=alias, table="eventbus_inbox", bus="", before=handled_before, chunks=chunks))
     for config in configs:
-        purges += _sent(config, now, is_dry_run=is_dry_run)
+        for queue in config.queues:
+            purges += _sent(queue, now, is_dry_run=is_dry_run)
         purges += _closed(config, now, is_dry_run=is_dry_run)
+        purges += _ended(config, now, is_dry_run=is_dry_run)
     return purges
 
 
@@ -108,3 +112,17 @@ def _closed(config: BusConfig, now: datetime, *, is_dry_run: bool) -> Iterator[P
     for alias in buses.databases(config.alias):
         chunks = purge_dead_letters(alias, bus=config.alias, before=before, is_dry_run=is_dry_run)
         yield Purge(database=alias, table="eventbus_dead_letter", bus=config.alias, before=before, chunks=chunks)
+
+
+def _ended(config: BusConfig, now: datetime, *, is_dry_run: bool) -> Iterator[Purge]:
+    own = {saga.name: saga.retention for saga in sagas.all() if saga.retention is not None}
+    kept_for: dict[str | None, timedelta] = {**own}
+    if config.saga.retention is not None:  # else kept for ever
+        kept_for[None] = config.saga.retention
+    for alias in buses.databases(config.alias):
+        for name, retention in kept_for.items():
+            before = now - retention
+            chunks = purge_sagas(
+                alias, bus=config.alias, before=before, only=name, but=own.keys(), is_dry_run=is_dry_run
+            )
+            yield Purge(database=alias, table="eventbus_saga_state", bus=config.alias, before=before, chunks=chunks)
