@@ -38,8 +38,16 @@ class Stepper:
     declaration: SagaDeclaration
     config: BusConfig
 
-    def step(self, message: object, *, key: str, context: MessageContext | None, cause: Cause) -> Decision:
-        """Decide about a message and do what is decided; raises what the saga's method raises.
+    def step(
+        self,
+        message: object,
+        *,
+        key: str,
+        context: MessageContext | None,
+        cause: Cause,
+        now: datetime | None = None,
+    ) -> Decision:
+        """Decide about a message and do what is decided; raises what the saga's method raises. `now` is for tests.
 
         Nothing is written before the version of the instance is known to be the newest: where another step came first
         (two start events that race, or an optimistic saga), the message is decided about anew.
@@ -53,7 +61,7 @@ class Stepper:
                 key=key,
                 instance=None if loaded is None else loaded.instance,
                 context=context,
-                now=datetime.now(UTC),
+                now=now or datetime.now(UTC),
             )
             ids = [_identity(outgoing) for outgoing in decision.published]
             armed = {name: ArmedTimeout(uuid7(), due) for name, due in decision.timeouts_set.items()}

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from copy import copy
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Generic, TypeVar
 
-from django_eventbus.delivery.context import make_context
-from django_eventbus.events.identifiers import uuid7
+from django_eventbus.bus import buses
 from django_eventbus.events.registry import events
 from django_eventbus.models.saga import SagaStatus
-from django_eventbus.sagas.decision import Decision, Outcome, decide
+from django_eventbus.sagas.decision import Decision, Outcome
 from django_eventbus.sagas.declaration import sagas
-from django_eventbus.sagas.instance import ArmedTimeout, Instance, Timeout
+from django_eventbus.sagas.instance import Instance, Timeout
 from django_eventbus.sagas.saga import Saga
+
+from .worlds import InDatabase, InMemory
 
 S = TypeVar("S")
 
-_START = datetime(2030, 1, 1, tzinfo=UTC)
 _NOTHING = (Outcome.UNKNOWN_INSTANCE, Outcome.DUPLICATE_START, Outcome.IGNORED_LATE)
 
 
@@ -44,14 +43,18 @@ class Happening:
 class SagaScenario(Generic[S]):
     """Tell a story of one saga by its own rules: correlation, transitions and a clock that only `advance` moves.
 
-    Needs no database. Events and states are written and read between the steps as in production.
+    Needs no database. Events and states are written and read between the steps as in production. With
+    `in_database=True` each step is taken in the tables: instance, history, timeouts, and what it publishes.
     """
 
-    def __init__(self, saga: type[Saga[S]], /, *, now: datetime = _START) -> None:
+    def __init__(
+        self, saga: type[Saga[S]], /, *, in_database: bool = False, bus: str = "default", now: datetime | None = None
+    ) -> None:
         self.declaration = sagas.of(saga)
-        self.now = self._beginning = now
+        self.now = self._beginning = now or datetime.now(UTC)
         self.story: list[Happening] = []
-        self._instances: dict[str, Instance] = {}
+        self._world = InDatabase(self.declaration, buses[bus].config) if in_database else InMemory(self.declaration)
+        self._keys: dict[str, None] = {}  # of the instances that had a part in the story
         self._chapter = 0  # where in the story the last `when` or `advance` begins
 
     def given(self, *happened: object) -> SagaScenario[S]:
@@ -151,41 +154,15 @@ class SagaScenario(Generic[S]):
         self._decide(arrived, key=self.declaration.key_of(arrived))
 
     def _decide(self, message: object, *, key: str) -> None:
-        instance = self._instances.get(key)
-        decision = decide(
-            self.declaration,
-            message,
-            key=key,
-            instance=None if instance is None else self._stored(instance),
-            context=make_context(
-                None if isinstance(message, Timeout) else message, handler=self.declaration.name, published_at=self.now
-            ),
-            now=self.now,
-        )
-        for outgoing in decision.published:
-            events.contract_of(outgoing.event).codec.encode(outgoing.event)
-        if decision.changes_instance:
-            self._instances[key] = _after(decision)
-            self._stored(self._instances[key])
-        self.story.append(
-            Happening(at=self.now, after=self.now - self._beginning, key=key, message=message, decision=decision)
-        )
-
-    def _stored(self, instance: Instance) -> Instance:
-        kind = self.declaration.state
-        state = (
-            copy(instance.state) if kind.is_model else kind.decode(kind.encode(instance.state), version=kind.version)
-        )
-        return Instance(
-            status=instance.status,
-            state=state,
-            timeouts=instance.timeouts,
-            compensations=instance.compensations,
-        )
+        self._keys.setdefault(key)
+        decision = self._world.take(message, key=key, now=self.now)
+        after = self.now - self._beginning
+        self.story.append(Happening(at=self.now, after=after, key=key, message=message, decision=decision))
 
     def _armed(self) -> Iterator[tuple[datetime, str, str, Any]]:
-        for key, instance in self._instances.items():
-            for name, armed in instance.timeouts.items():
+        for key in self._keys:
+            instance = self._world.load(key)
+            for name, armed in instance.timeouts.items() if instance is not None else ():
                 yield armed.due_at, key, name, armed.event_id
 
     @property
@@ -196,21 +173,10 @@ class SagaScenario(Generic[S]):
 
     @property
     def _instance(self) -> Instance:
-        instance = self._instances.get(self._last.key)
+        instance = self._world.load(self._last.key)
         if instance is None:
             raise AssertionError(f"There is no instance {self._last.key!r}.\n{self}")
         return instance
-
-
-def _after(decision: Decision) -> Instance:
-    assert decision.status is not None
-    armed = {name: ArmedTimeout(uuid7(), due) for name, due in decision.timeouts_set.items()}
-    return Instance(
-        status=decision.status,
-        state=decision.state,
-        timeouts={**decision.timeouts_kept, **armed},
-        compensations=decision.compensations,
-    )
 
 
 def _listed(expected: Any) -> str:

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from django_eventbus.testing.scenario import SagaScenario
+from django_eventbus.models import SagaHistory, SagaState, ScheduledMessage
+from django_eventbus.testing import SagaScenario, assert_published
 from tests.sagas.basket import (
     MAX_ATTEMPTS,
     PATIENCE,
@@ -104,3 +105,19 @@ def test_nothing_follows_the_end(scenario: SagaScenario[Checkout]) -> None:
 
     scenario.when(OrderCancelled(order_id=7)).expect_outcome("ignored_late").expect_published()
     scenario.advance(PATIENCE * MAX_ATTEMPTS).expect_published().expect_state(stage=Stage.COMPLETED, attempts=0)
+
+
+def test_the_same_story_is_true_in_the_database(db: None) -> None:
+    story = SagaScenario(declare(), in_database=True).given(submitted(**KNOWN))
+
+    story.advance(PATIENCE).expect_published().expect_state(attempts=1).expect_timeouts(placement=PATIENCE)
+    story.advance(PATIENCE * (MAX_ATTEMPTS - 1)).expect_published(CancellationNotified(order_id=7, **KNOWN))
+    story.expect_state(stage=Stage.CANCELLED).expect_status("completed").expect_timeouts()
+
+    row = SagaState.objects.get(saga="basket.BasketSaga", key="7")
+    history = SagaHistory.objects.filter(instance_id=row.pk).order_by("version")
+    assert (row.status, row.version) == ("completed", MAX_ATTEMPTS + 1)
+    assert [step.outcome for step in history] == ["started", "stepped", "stepped", "completed"]
+    assert not ScheduledMessage.objects.exists()
+    assert_published(PlacementRequested, count=1)
+    assert_published(CancellationNotified, count=1, order_id=7)
