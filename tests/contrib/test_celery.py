@@ -2,10 +2,7 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -17,60 +14,37 @@ from django_eventbus import publish
 from django_eventbus.contrib import celery
 from django_eventbus.models import OutboxMessage
 from django_eventbus.outbox.wakeup import waking_in_tests
-from tests.contrib.celery_app import app, use_folder
+from tests.contrib.celery_app import app
+from tests.contrib.workers import Workers
 from tests.outbox.published_events import OrderShipped
 
 EVENTBUS: dict[str, Any] = {"default": {"TRANSPORT": "local", "OUTBOX": {"WAKE_WITH": "celery"}}}
-PATIENCE = 40.0
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One for all tests: Celery keeps the connection that it opened first."""
-    folder = tmp_path_factory.mktemp("tasks")
-    use_folder(folder)
-    return folder
 
 
 @pytest.fixture
-def tasks(folder: Path, settings: Any) -> Path:
+def tasks(queue: Path, settings: Any) -> Path:
     """The folder through which tasks travel, empty, with commits of this process sending them."""
     settings.EVENTBUS = EVENTBUS
-    for file in (folder / "queue").iterdir():
-        file.unlink()
-    return folder
+    return queue
 
 
 @pytest.fixture
-def worker(tasks: Path, child_environment: Callable[..., dict[str, str]]) -> Iterator[subprocess.Popen[bytes]]:
-    environment = child_environment(EVENTBUS) | {"TESTS_CELERY_FOLDER": str(tasks)}
-    command = [sys.executable, "-m", "celery", "-A", "tests.contrib.celery_app", "worker", "-P", "solo", "-l", "INFO"]
-    with (tasks / "worker.log").open("wb") as log:
-        process = subprocess.Popen(
-            [*command, "--without-mingle", "--without-gossip"], env=environment, stdout=log, stderr=log
-        )
-        yield process
-        process.terminate()
-        process.wait(PATIENCE)
+def worker(workers: Workers, child_environment: Callable[..., dict[str, str]]) -> Workers:
+    workers.start(child_environment(EVENTBUS))
+    return workers
 
 
 def sent_tasks(folder: Path) -> list[str]:
     return os.listdir(folder / "queue")
 
 
-def wait_until(condition: Callable[[], bool], *, log: Path | None = None) -> None:
-    ends_at = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < ends_at, log.read_text() if log else "it did not happen in time"
-        time.sleep(0.05)
-
-
 @pytest.mark.django_db(transaction=True)
-def test_commit_has_a_worker_relay_the_event(tasks: Path, worker: subprocess.Popen[bytes]) -> None:
+@pytest.mark.usefixtures("tasks")
+def test_commit_has_a_worker_relay_the_event(worker: Workers) -> None:
     with waking_in_tests(), transaction.atomic():
         publish(OrderShipped(number=1))
 
-    wait_until(lambda: not OutboxMessage.objects.exists(), log=tasks / "worker.log")
+    worker.wait_until(lambda: not OutboxMessage.objects.exists())
 
 
 @pytest.mark.django_db(transaction=True)
