@@ -226,12 +226,12 @@ def test_a_start_must_lead_to_the_first_stage() -> None:
 def test_a_diagram_shows_stages_and_what_leads_from_one_to_the_other() -> None:
     assert staged().diagram().splitlines() == [
         "stateDiagram-v2",
-        '    state "on hold" as on_hold',
+        '    state "on hold" as stage_2',
         "    [*] --> new : Placed",
         "    new --> new : Paid",
         "    new --> paid : Paid",
-        "    new --> on_hold : timeout payment",
-        "    on_hold --> paid : Paid",
+        "    new --> stage_2 : timeout payment",
+        "    stage_2 --> paid : Paid",
         "    paid --> [*]",
     ]
 
@@ -239,7 +239,7 @@ def test_a_diagram_shows_stages_and_what_leads_from_one_to_the_other() -> None:
 def test_a_diagram_can_mark_where_an_instance_stands() -> None:
     assert staged().diagram(current="on hold").splitlines()[-2:] == [
         "    classDef current stroke-width:4px",
-        "    class on_hold current",
+        "    class stage_2 current",
     ]
 
 
@@ -287,6 +287,32 @@ def test_without_transitions_a_diagram_shows_how_the_methods_can_end(waits: bool
         "completed --> [*]",
         "compensated --> [*]",
     }
+
+
+def test_a_diagram_hides_from_mermaid_what_it_would_read_as_its_own() -> None:
+    @dataclass
+    class Odd:
+        stage: str = "end"
+
+    table = {None: {Placed: "end"}, "end": {'pay: "now"; #1': "a:b"}}
+
+    class OrderSaga(Saga[Odd], name="shop.OrderSaga", transitions=table):
+        @starts(Placed)
+        def begin(self, event: Placed) -> None: ...
+
+        @on_timeout('pay: "now"; #1')
+        def late(self) -> None: ...
+
+    assert OrderSaga.diagram(current="end").splitlines() == [
+        "stateDiagram-v2",
+        '    state "end" as stage_0',
+        '    state "a b" as stage_1',
+        "    [*] --> stage_0 : Placed",
+        "    stage_0 --> stage_1 : timeout pay now 1",
+        "    stage_1 --> [*]",
+        "    classDef current stroke-width:4px",
+        "    class stage_0 current",
+    ]
 
 
 def test_a_diagram_marks_nothing_that_it_does_not_show() -> None:
