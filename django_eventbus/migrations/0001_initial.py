@@ -274,6 +274,9 @@ class Migration(migrations.Migration):
                             ("pause", "pause"),
                             ("resume", "resume"),
                             ("run_now", "run now"),
+                            ("complete", "complete"),
+                            ("compensate", "compensate"),
+                            ("fire_timeout", "fire timeout"),
                         ]
                     ),
                 ),

@@ -18,6 +18,9 @@ class OperatorActionKind(models.TextChoices):
     PAUSE = "pause", "pause"
     RESUME = "resume", "resume"
     RUN_NOW = "run_now", "run now"
+    COMPLETE = "complete", "complete"
+    COMPENSATE = "compensate", "compensate"
+    FIRE_TIMEOUT = "fire_timeout", "fire timeout"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, cast
@@ -20,7 +20,7 @@ from django_eventbus.outbox.scheduling import cancel
 
 from .decision import Decision, decide
 from .declaration import SagaDeclaration
-from .instance import ArmedTimeout, Outgoing
+from .instance import ArmedTimeout, Instance, Outgoing
 from .store import Cause, Store
 from .timeouts import timeout_event
 
@@ -47,22 +47,24 @@ class Stepper:
         cause: Cause,
         now: datetime | None = None,
     ) -> Decision:
-        """Decide about a message and do what is decided; raises what the saga's method raises. `now` is for tests.
+        """Decide about a message and do what is decided; raises what the saga's method raises. `now` is for tests."""
+
+        def decision(instance: Instance | None) -> Decision:
+            moment = now or datetime.now(UTC)
+            return decide(self.declaration, message, key=key, instance=instance, context=context, now=moment)
+
+        return self.take(decision, key=key, cause=cause)
+
+    def take(self, decision_on: Callable[[Instance | None], Decision], *, key: str, cause: Cause) -> Decision:
+        """Do what is decided on an instance.
 
         Nothing is written before the version of the instance is known to be the newest: where another step came first
-        (two start events that race, or an optimistic saga), the message is decided about anew.
+        (two start events that race, or an optimistic saga), it is decided anew.
         """
         store = Store(self.declaration, self.config)
         for _ in range(MOST_TRIES):
             loaded = store.load(key)
-            decision = decide(
-                self.declaration,
-                message,
-                key=key,
-                instance=None if loaded is None else loaded.instance,
-                context=context,
-                now=now or datetime.now(UTC),
-            )
+            decision = decision_on(None if loaded is None else loaded.instance)
             ids = [_identity(outgoing) for outgoing in decision.published]
             armed = {name: ArmedTimeout(uuid7(), due) for name, due in decision.timeouts_set.items()}
             if not decision.changes_instance or store.save(

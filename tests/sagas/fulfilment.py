@@ -134,6 +134,13 @@ class Scene:
         key = None if row.key is None else bytes(row.key)
         return record_of((self._offset, row.topic, key, row.headers, bytes(row.payload)))
 
+    def deliver_outbox(self, event_name: str) -> None:
+        """Deliver what the outbox holds under this name."""
+        row = OutboxMessage.objects.get(event_name=event_name)
+        self._offset += 1
+        key = None if row.key is None else bytes(row.key)
+        self.deliver_records(record_of((self._offset, row.topic, key, row.headers, bytes(row.payload))))
+
     def close(self) -> None:
         if self._deliverer is not None:
             self._deliverer.close()
