@@ -68,6 +68,7 @@ class HandlerDescription:
     timeout: float | None
     idempotent: bool
     dedupe_key: bool
+    handle_in: str | None  # None: in the consumer
     state: str | None  # model and key of the row that it takes
     retry: PolicyDescription
 
@@ -174,6 +175,7 @@ def _handler(handler: Handler, config: BusConfig) -> HandlerDescription:
         timeout=None if handler.timeout is None else handler.timeout.total_seconds(),
         idempotent=handler.is_idempotent,
         dedupe_key=handler.dedupe_key is not None,
+        handle_in=handler.handle_in,
         state=None if handler.state is None else f"{_path(handler.state.model)} by {handler.state.described_as}",
         retry=_policy(handler, config),
     )

@@ -169,6 +169,10 @@ def test_a_function_that_cannot_be_called_with_an_event_is_refused(function: Any
         ({"batch": 0}, "batch=0"),
         ({"batch": True}, "batch=True"),
         ({"timeout": 0}, "timeout=0"),
+        ({"handle_in": "dramatiq"}, "give 'celery'"),
+        ({"handle_in": "celery", "batch": 5}, "exclude each other"),
+        ({"handle_in": "celery", "ordered": True}, "gives up the order"),
+        ({"handle_in": "celery", "on_dead_letter": "hold_key"}, "hold_key"),
         ({"name": "two words"}, "name. Write letters"),
     ],
 )
@@ -181,6 +185,15 @@ def test_wrong_options_are_named(options: dict[str, Any], message: str) -> None:
 def test_only_events_can_be_handled(events: Any) -> None:
     with pytest.raises(ContractError, match="@handler"):
         handler(*events, name="tests.h")(plain)
+
+
+def test_what_runs_in_celery_has_no_order_and_always_a_timeout() -> None:
+    handler(OrderPlaced, name="tests.h", handle_in="celery")(plain)
+    handler(OrderPlaced, name="tests.far", handle_in="celery", timeout=2)(with_context)
+
+    first, second = handlers.all()
+    assert (first.handle_in, first.ordered, first.timeout) == ("celery", False, timedelta(minutes=5))
+    assert second.timeout == timedelta(seconds=2)
 
 
 def test_a_timeout_is_a_duration() -> None:

@@ -10,11 +10,14 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
+from django_eventbus.delivery import inspection
 from django_eventbus.delivery.inspection import find_problems
 from django_eventbus.delivery.registry import handler, handlers
 from django_eventbus.delivery.retry import RetryPolicy
+from django_eventbus.delivery.stateful import stateful_handler
 from django_eventbus.events.inspection import Problem
 from tests.shop.apps import ShopConfig
+from tests.shop.models import Tally
 
 from .shop import DayEnded, OrderPaid, OrderPlaced, config
 
@@ -23,6 +26,9 @@ def bill(event: Any) -> None: ...
 
 
 def ship(event: Any) -> None: ...
+
+
+def count(event: Any, tally: Any) -> None: ...
 
 
 async def thank(events: Any) -> None: ...
@@ -69,6 +75,15 @@ def test_a_batch_handler_says_how_it_runs() -> None:
     assert "async, batches of 500, in a transaction on 'default', at most 3 s" in text
     assert "found by dedupe_key" in text
     assert "5 attempts, after 1, 5, 30, 300 s (RETRY of the bus)" in text
+
+
+def test_a_handler_that_runs_elsewhere_or_with_a_row_says_so() -> None:
+    handler(OrderPlaced, name="shop.bill", handle_in="celery")(bill)
+    stateful_handler(OrderPlaced, name="shop.count", key="order_id", state=Tally)(count)
+
+    assert "runs: as a task in Celery, in a transaction on 'default', at most 300 s" in shown("shop.bill")
+    assert "order: none" in shown("shop.bill")
+    assert "state: tests.shop.models.Tally by order_id, one writer per key" in shown("shop.count")
 
 
 @pytest.mark.usefixtures("wired")
@@ -125,6 +140,19 @@ def test_a_wrong_declaration_is_found(options: dict[str, Any], number: str, word
     assert problem.id == number
     assert words in problem.message
     assert problem.hint
+
+
+def test_a_task_may_take_longer_than_a_successor_waits() -> None:
+    handler(OrderPlaced, name="shop.bill", handle_in="celery", timeout=timedelta(hours=1))(bill)
+
+    assert found() == []
+
+
+def test_a_handler_in_celery_without_celery_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    handler(OrderPlaced, name="shop.bill", handle_in="celery")(bill)
+    monkeypatch.setattr(inspection, "find_spec", lambda name: None)
+
+    assert [(problem.id, problem.hint) for problem in found()] == [("E068", "pip install django-eventbus[celery]")]
 
 
 @pytest.mark.parametrize(

@@ -82,6 +82,8 @@ def wide(event: object) -> tuple[Invoice, Placed]:
     return Invoice(k=1), Placed(n=1)
 
 
+@handler(Placed, handle_in="celery", timeout=60)
+def elsewhere(event: Placed) -> Invoice | None: ...
 @handler(Placed, on_dead_letter="hold_key")
 def optional_context(event: Placed, context: MessageContext | None = None) -> None: ...
 
@@ -121,6 +123,7 @@ def too_many(event: Placed, context: MessageContext, extra: int) -> None: ...
 def too_few() -> None: ...
 
 
+handler(Placed, handle_in="dramatiq")  # type: ignore[call-overload]  # pyright: ignore
 handler(Placed, nmae="x")  # type: ignore[call-overload]  # pyright: ignore
 
 

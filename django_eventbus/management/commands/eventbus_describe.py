@@ -150,7 +150,8 @@ def _dispatch(event: EventDescription) -> str:
 
 
 def _handler(handler: HandlerDescription) -> tuple[str, list[tuple[str, str]]]:
-    run = "async, " if handler.is_async else ""
+    run = f"as a task in {handler.handle_in.capitalize()}, " if handler.handle_in else ""
+    run += "async, " if handler.is_async else ""
     run += f"batches of {handler.batch}, " if handler.batch else ""
     run += f"in a transaction on {handler.database!r}" if handler.atomic else "outside of a transaction"
     return f"{handler.name} takes {', '.join(handler.events)} in group {handler.group} [{handler.bus}]", [
