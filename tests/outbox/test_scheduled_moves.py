@@ -3,18 +3,35 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
+import psycopg
 import pytest
+from django.db import connection
 
 from django_eventbus.models import OutboxMessage, ScheduledMessage
+from django_eventbus.models.relay import RelaySession
 from django_eventbus.models.relay_plain import PlainSession
 from django_eventbus.outbox import agenda, relay
+from django_eventbus.outbox.shards import shards_of
 from tests.outbox.relaying import RecordingSender, append, bus_config, drain, eventually, new_message, relaying
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 HOUR = 3600.0
+
+
+@pytest.fixture
+def stranger() -> Iterator[psycopg.Connection[Any]]:
+    """Another session of the same database."""
+    parameters = connection.get_connection_params()
+    for ours in ("cursor_factory", "context", "prepare_threshold"):
+        parameters.pop(ours, None)
+    with psycopg.connect(**parameters) as session:
+        yield session
+        session.rollback()
 
 
 def schedule(*payloads: str, after: float, key: str = "k", bus: str = "default") -> None:
@@ -170,6 +187,44 @@ def test_message_whose_publisher_commits_after_its_time_is_sent_all_the_same() -
         eventually(lambda: sender.payloads == ["1"])
         schedule("long ago", after=-HOUR)
         eventually(lambda: sender.payloads == ["1", "long ago"])
+
+
+@pytest.mark.postgres_only
+def test_beside_an_old_snapshot_a_look_after_many_moves_stays_cheap(
+    stranger: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(agenda, "FULL_LOOKS", 0.0001)  # the second look shall not be a full one, however slow this is
+    stranger.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+    stranger.execute("SELECT count(*) FROM eventbus_scheduled")
+    schedule("later", after=HOUR)
+    for _ in range(20):
+        schedule(*map(str, range(1000)), after=-1)
+    drain(RecordingSender())
+    pages = {"first": 0, "next": 0}
+
+    session = RelaySession(bus_config(), shards=shards_of(0, shares=1), is_listening=False)
+    mover = agenda.Agenda(session)
+    schedule("due", after=-1)
+    try:
+        for look in pages:
+            session.begin()
+            before = pages_read(session)
+            mover.move_due()
+            pages[look] = pages_read(session) - before
+            session.commit()
+    finally:
+        session.close()
+
+    assert pages["first"] > 100
+    assert pages["next"] < 50
+
+
+def pages_read(session: RelaySession) -> int:
+    """Return how many pages of the index this session has visited."""
+    session.execute("SELECT pg_stat_clear_snapshot()")
+    name = "eventbus_scheduled_due"
+    visited = "pg_stat_get_xact_blocks_fetched(%s::regclass)"
+    return int(session.fetch(f"SELECT {visited}", [name])[0][0])
 
 
 def test_an_outbox_with_something_due_is_not_empty() -> None:

@@ -156,7 +156,6 @@ def test_message_that_is_put_off_at_the_moment_of_the_move_is_moved_or_put_off(
         assert ScheduledMessage.objects.filter(due_at=later).delete()[0] == 1 - moved
 
 
-@pytest.mark.postgres_only
 def test_many_that_are_called_back_as_they_fall_due_are_cancelled_or_sent(
     elsewhere: Callable[..., Future[None]],
 ) -> None:

@@ -10,13 +10,16 @@ from typing import Any
 
 import pytest
 from django.db import connections, transaction
+from django.utils import timezone
 
-from django_eventbus import publish
+from django_eventbus import publish, reschedule
 from django_eventbus.models import ControlFlag
+from django_eventbus.outbox import relay
 from django_eventbus.outbox.notifier import Notifier, notifiers
 from django_eventbus.outbox.postgresql_bell import PostgresqlBell
 from django_eventbus.outbox.wakeup import waking_in_tests
 from tests.outbox.published_events import OrderShipped
+from tests.outbox.relaying import RecordingSender, bus_config, relaying
 
 PATIENCE = 10.0
 EVENT = OrderShipped(number=1)
@@ -283,3 +286,26 @@ def wait_until(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < ends_at, "it did not happen in time"
         time.sleep(0.01)
+
+
+@pytest.mark.postgres_only
+def test_commit_for_later_wakes_an_idle_relay_which_then_waits_for_that_moment(
+    listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relay, "IDLE_PAUSE", 60.0)
+    monkeypatch.setattr(relay, "BUSY_PAUSE", 60.0)
+    sender, is_idle = RecordingSender(), threading.Event()
+    patient = bus_config(grace=timedelta(seconds=240), wake_with="notify")
+
+    with relaying(sender, patient, on_progress=lambda report: is_idle.set()):
+        assert is_idle.wait(PATIENCE)
+        with transaction.atomic():
+            far = publish(EVENT, delay=3600)
+            publish(EVENT, delay=0.5)
+        assert sender.has_sent.wait(PATIENCE)
+        sender.has_sent.clear()
+        with transaction.atomic():
+            reschedule(far, deliver_at=timezone.now() + timedelta(seconds=0.5))
+        assert sender.has_sent.wait(PATIENCE)
+
+    assert len(sender.sent) == 2

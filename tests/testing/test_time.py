@@ -10,7 +10,9 @@ from django.db import transaction
 from django.test import override_settings
 
 from django_eventbus import RetryPolicy, cancel, handler, publish
-from django_eventbus.models import DeadLetter
+from django_eventbus.bus import buses
+from django_eventbus.models import DeadLetter, ScheduledMessage
+from django_eventbus.outbox import publisher
 from django_eventbus.testing import advance_time, assert_published, captured_events, drain
 from tests.testing.tested_events import InvoiceIssued, OrderPlaced
 
@@ -116,6 +118,18 @@ def test_draining_one_bus_leaves_what_is_due_on_another(handled: list[int]) -> N
 
     assert handled == [2]
     assert report.scheduled == 1
+
+
+@override_settings(EVENTBUS={"default": {"TRANSPORT": "memory"}})
+def test_local_queue_has_its_time_too(handled: list[int]) -> None:
+    config = buses["default"].config.local
+    with transaction.atomic():
+        publisher.publish(config, [OrderPlaced(order_id=ORDER, total=1)], delay=HOUR)
+
+    report = drain(advance=HOUR)
+
+    assert report.sent == 1
+    assert not ScheduledMessage.objects.exists()
 
 
 def test_captured_event_tells_when_it_is_due() -> None:
