@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     from .delivery.registry import handler
     from .delivery.retry import RetryPolicy
     from .delivery.stateful import stateful_handler
+    from .delivery.translation import translates
     from .events.contract import AwareDatetime, PartitionKey, event, external_event
+    from .events.domain import domain_event
     from .events.registry import upcaster
     from .exceptions import (
         ConfigurationError,
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
         TransactionRequired,
     )
     from .outbox.context import current_context, message_context
+    from .recording import RecordsEvents
     from .recurrence.registry import recurring
     from .sagas.routing import not_found, on, on_timeout, starts, starts_or_on
     from .sagas.saga import Saga
@@ -41,6 +44,7 @@ __all__ = [
     "NotAnEvent",
     "NotPublishable",
     "PartitionKey",
+    "RecordsEvents",
     "Reject",
     "RetryAfter",
     "RetryPolicy",
@@ -51,6 +55,7 @@ __all__ = [
     "buses",
     "cancel",
     "current_context",
+    "domain_event",
     "event",
     "external_event",
     "handler",
@@ -65,6 +70,7 @@ __all__ = [
     "starts",
     "starts_or_on",
     "stateful_handler",
+    "translates",
     "upcaster",
 ]
 
@@ -75,9 +81,12 @@ _HOMES = {
     "delivery.registry": ("handler",),
     "delivery.retry": ("RetryPolicy",),
     "delivery.stateful": ("stateful_handler",),
+    "delivery.translation": ("translates",),
     "events.contract": ("AwareDatetime", "PartitionKey", "event", "external_event"),
+    "events.domain": ("domain_event",),
     "events.registry": ("upcaster",),
     "outbox.context": ("current_context", "message_context"),
+    "recording": ("RecordsEvents",),
     "recurrence.registry": ("recurring",),
     "sagas.routing": ("not_found", "on", "on_timeout", "starts", "starts_or_on"),
     "sagas.saga": ("Saga",),

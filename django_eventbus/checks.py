@@ -13,6 +13,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from .bus import Bus, buses
 from .conf import LOCAL_TRANSPORT, MEMORY_TRANSPORT, BusConfig, Severity, problems
+from .delivery import domain_inspection
 from .delivery import inspection as handler_inspection
 from .delivery.registry import handlers
 from .events import inspection as event_inspection
@@ -48,6 +49,12 @@ def check_events(**_: Any) -> list[CheckMessage]:
 def check_handlers(**_: Any) -> list[CheckMessage]:
     """Look at all handlers and the groups that they form."""
     return [_message(problem) for problem in handler_inspection.find_problems(handlers.all(), _configs())]
+
+
+def check_domain_events(**_: Any) -> list[CheckMessage]:
+    """Look at the events that stay inside the service, and at what handles and translates them."""
+    found = domain_inspection.find_problems(events.all(), handlers.all(), _configs())
+    return [_message(problem) for problem in found]
 
 
 def check_sagas(**_: Any) -> list[CheckMessage]:
@@ -91,6 +98,7 @@ CHECKS: tuple[Check, ...] = (
     check_settings,
     check_events,
     check_handlers,
+    check_domain_events,
     check_sagas,
     check_recurring,
     check_transports,

@@ -180,7 +180,9 @@ def declare(
     require_events(shown, events)
     _require_options(shown, batch, options)
     if batch is not None:
-        _require_queued(shown, events)
+        _require_queued(shown, events, option="batch")
+    if options.get("handle_in") is not None:
+        _require_queued(shown, events, option="handle_in")
     call = read_function(function, given=("event",) if state is None else ("event", "state"))
     app = app_label_of(function)
     name = options.get("name") or default_name(function, app)
@@ -246,13 +248,13 @@ def _require_options(shown: str, batch: int | None, options: Options) -> None:
         raise ContractError(f"{shown}: timeout={options.get('timeout')!r}; give seconds above 0, or None.")
 
 
-def _require_queued(shown: str, events: tuple[type[Any], ...]) -> None:
+def _require_queued(shown: str, events: tuple[type[Any], ...], *, option: str) -> None:
     for cls in events:
         dispatch = known_events.contract_of(cls).dispatch
         if dispatch in {Dispatch.INLINE, Dispatch.ON_COMMIT}:
             raise ContractError(
-                f"{shown}: batch= takes lists, but {cls.__qualname__} is dispatched {dispatch}: one by one, at once. "
-                "Declare it with dispatch='queued', or leave batch out."
+                f"{shown}: {cls.__qualname__} is dispatched {dispatch}, one by one and right here, which excludes "
+                f"{option}=. Declare it with dispatch='queued', or leave {option} out."
             )
 
 

@@ -8,10 +8,11 @@ from datetime import datetime
 from typing import Any, TypeVar, overload
 
 from django_eventbus.events.envelope import Envelope
+from django_eventbus.outbox.fate import Fate
 from django_eventbus.signals import event_published
 
 from .matching import refuse, require
-from .published import Fate, PublishedEvent, waiting_in_outbox
+from .published import PublishedEvent, waiting_in_outbox
 
 E = TypeVar("E")
 

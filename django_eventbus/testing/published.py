@@ -6,9 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
-from weakref import ref
 
-from django.db import connections, transaction
+from django.db import connections
 from django.test.testcases import DatabaseOperationForbidden  # type: ignore[attr-defined]
 
 from django_eventbus.bus import Bus, buses
@@ -16,30 +15,10 @@ from django_eventbus.events.cloudevents import from_record
 from django_eventbus.events.envelope import Envelope
 from django_eventbus.events.registry import events
 from django_eventbus.models import ControlFlag, OutboxMessage, ScheduledMessage
+from django_eventbus.outbox.fate import Fate
 from django_eventbus.transports.local import record_of
 
 SENDABLE = ("id", "topic", "key", "headers", "payload")
-
-
-class Fate:
-    """Tell whether the transaction in which something was written has survived so far."""
-
-    def __init__(self, using: str) -> None:
-        self._is_committed = False
-        hook = self._commit
-        # Held by the connection alone: Django drops it with the savepoint or transaction that is rolled back.
-        self._hook = ref(hook)
-        if connections[using].in_atomic_block or connections[using].get_autocommit():
-            transaction.on_commit(hook, using=using)
-        else:
-            self._is_committed = True  # set_autocommit(False) knows no hooks
-
-    @property
-    def is_rolled_back(self) -> bool:
-        return self._hook() is None and not self._is_committed
-
-    def _commit(self) -> None:
-        self._is_committed = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

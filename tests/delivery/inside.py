@@ -25,11 +25,6 @@ class CartFilled:
     number: int = 0
 
 
-@domain_event("desk.carts.cart-bought", must_translate=True)
-class CartBought:
-    cart_id: int
-
-
 @event("desk.carts.cart-changed", entity="cart", domain="shop", key="cart_id")
 class CartChanged:
     cart_id: int

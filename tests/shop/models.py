@@ -6,6 +6,8 @@ import uuid
 
 from django.db import models
 
+from django_eventbus import RecordsEvents
+
 
 class Order(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
@@ -46,3 +48,13 @@ class Tally(models.Model):
 
     def __str__(self) -> str:
         return f"{self.key} {self.count}"
+
+
+class Basket(RecordsEvents):
+    """What records events, and publishes them when it is saved."""
+
+    customer = models.CharField(max_length=200, default="")
+    count = models.IntegerField(default=0)
+
+    def __str__(self) -> str:
+        return f"Basket of {self.customer}"
