@@ -101,7 +101,7 @@ class RetryMessageAdmin(PayloadAdmin, DeliveryAdmin):
 
     about = (
         "Deliveries that failed and run again by themselves, and later ones of the same key that wait behind them. "
-        "Other keys and other handlers go on."
+        "Other keys and other handlers go on. What a task elsewhere has to handle waits here too."
     )
     when_empty = "No delivery waits for another attempt."
     heavy = ("headers", "payload")
@@ -121,6 +121,8 @@ class RetryMessageAdmin(PayloadAdmin, DeliveryAdmin):
     def state(self, message: RetryMessage) -> SafeString:
         if message.available_at is None:
             return badge("behind")
+        if message.sends:
+            return badge("waiting", "begun elsewhere" if message.starts else "sent elsewhere")
         return badge("held" if message.available_at == HELD_UNTIL else "waiting")
 
     @admin.display(description="delivery")

@@ -10,6 +10,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
 from django_eventbus.admin import acting
 from django_eventbus.admin.advice import STEPS
@@ -65,6 +66,26 @@ def test_what_waits_behind_a_dead_letter_is_listed_and_linked(root: Client, make
 
     assert f'/admin/eventbus/retrymessage/{behind.pk}/change/?database=default">42</a>' in page
     assert "<td>&lt;b&gt;</td>" in page
+
+
+def test_what_a_task_has_to_handle_is_told_from_what_failed(root: Client) -> None:
+    for sends, starts in ((0, 0), (1, 0), (2, 1)):
+        RetryMessage.objects.create(
+            key=uuid4(),
+            partition_id=1,
+            lane=uuid4(),
+            position=1,
+            handler="h",
+            topic="t",
+            headers=b"\x90",
+            available_at=timezone.now(),
+            sends=sends,
+            starts=starts,
+        )
+
+    page = root.get(reverse("admin:eventbus_retrymessage_changelist")).content.decode()
+
+    assert [page.count(f">{state}</span>") for state in ("waiting", "sent elsewhere", "begun elsewhere")] == [1, 1, 1]
 
 
 def test_the_inbox_finds_all_deliveries_of_a_message_by_its_id(root: Client) -> None:
