@@ -11,6 +11,7 @@ import pytest
 from django.contrib.auth.models import Permission, User
 
 from django_eventbus.delivery.registry import handlers
+from django_eventbus.recurrence.registry import recurrings
 
 from . import shop
 from .server import serving
@@ -78,8 +79,9 @@ def site(transactional_db: None, settings: Any) -> Iterator[str]:
     settings.MIDDLEWARE = [*settings.MIDDLEWARE, "tests.browser.policy.ContentSecurityPolicy"]
     settings.EVENTBUS = {"default": {"SERVICE": "shop", "DOMAIN": "shop", "OUTBOX": {"WAKE_WITH": "poll"}}}
     settings.TIME_ZONE = "UTC"
-    with handlers.isolated(), serving() as address:
+    with handlers.isolated(), recurrings.isolated(), serving() as address:
         shop.open_shop()
+        shop.open_office()
         yield address
 
 

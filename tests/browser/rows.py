@@ -7,6 +7,7 @@ from uuid import UUID, uuid4
 
 from django.utils import timezone
 
+from django_eventbus import buses
 from django_eventbus.delivery.replay import discard, replay
 from django_eventbus.events.envelope import join_headers
 from django_eventbus.events.identifiers import uuid7
@@ -18,6 +19,7 @@ from django_eventbus.models import (
     OutboxMessage,
     ParkedMessage,
     PartitionEpoch,
+    RecurringEvent,
     RetryMessage,
     SentMessage,
 )
@@ -25,6 +27,9 @@ from django_eventbus.models.dead_letter import DeadLetterReason, Direction, pack
 from django_eventbus.models.inbox import inbox_key
 from django_eventbus.models.outbox import HELD_UNTIL
 from django_eventbus.models.retry import lane_of
+from django_eventbus.recurrence.operations import pause
+from django_eventbus.recurrence.registry import recurrings
+from django_eventbus.recurrence.runner import RecurringRunner
 from django_eventbus.testing import drain
 
 from .shop import place_order
@@ -48,6 +53,7 @@ def fill_every_table() -> None:
     fail_for_real()
     fill_inbound()
     fill_outbound()
+    fill_recurring()
 
 
 def fail_for_real() -> None:
@@ -113,6 +119,25 @@ def fill_inbound() -> None:
         traceback="",
         tenant_id="acme",
     )
+
+
+def fill_recurring() -> None:
+    """Let a relay see what recurs: one is active, one is paused, one fails, and one is no longer declared."""
+    for each in recurrings.all():
+        RecurringRunner(buses["default"].config, [each]).run_due()
+    now = timezone.now()
+    rows = RecurringEvent.objects
+    rows.filter(name="stock.check").update(last_at=now - timedelta(minutes=3))
+    rows.filter(name="reports.end_day").update(
+        next_at=now - timedelta(minutes=2),
+        available_at=now + timedelta(minutes=3),
+        last_at=now - timedelta(days=1, minutes=2),
+        failures=4,
+        last_error="OperationalError: the reporting database does not answer",
+    )
+    paused = rows.get(name="billing.remind_debtors")
+    pause([paused.pk], actor="omar", reason="the mail server is being moved", using="default")
+    rows.create(bus="default", name="crm.sync", schedule="every 1:00:00", next_at=now - timedelta(days=9))
 
 
 def retry(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from decimal import Decimal
 from uuid import UUID, uuid4
 
 from django.db import transaction
 
-from django_eventbus import RetryPolicy, event, handler, publish
+from django_eventbus import RetryPolicy, event, handler, publish, recurring
 from tests.shop.models import Invoice
 
 ONE_ATTEMPT = RetryPolicy(max_attempts=1)
@@ -37,6 +38,22 @@ def open_shop() -> None:
 
     @handler(OrderPlaced, name="shipping.pack_parcel")
     def pack_parcel(placed: OrderPlaced) -> None:
+        pass
+
+
+def open_office() -> None:
+    """Declare what recurs; a test forgets it at its end."""
+
+    @recurring("0 6 * * *", timezone="Europe/Berlin", name="reports.end_day")
+    def end_day(at: datetime) -> OrderPlaced:
+        return OrderPlaced(order_id=uuid4(), customer=f"the office, {at:%d %B}", country="Austria", total=Decimal(0))
+
+    @recurring(every=timedelta(minutes=5), name="stock.check", missed="skip")
+    def check() -> None:
+        pass
+
+    @recurring("0 9 * * MON-FRI", timezone="Europe/Berlin", name="billing.remind_debtors", missed="all")
+    def remind_debtors() -> None:
         pass
 
 

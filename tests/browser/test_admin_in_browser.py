@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from django_eventbus.models import DeadLetter, InboxMessage, OperatorAction, RetryMessage
+from django_eventbus.models import DeadLetter, InboxMessage, OperatorAction, OutboxMessage, RecurringEvent, RetryMessage
 from django_eventbus.models.dead_letter import DeadLetterStatus
 from django_eventbus.testing import drain
 from tests.shop.models import Invoice
 
 from .conftest import Operator
 from .policy import POLICY
-from .rows import fill_every_table
+from .rows import fill_every_table, fill_recurring
 from .shop import place_order, tax_rates
 
 pytestmark = pytest.mark.browser
@@ -23,7 +23,7 @@ LogIn = Callable[..., Operator]
 
 LISTS = (
     *("deadletter", "retrymessage", "outboxlane", "outboxmessage", "sentmessage", "inboxmessage"),
-    *("partitionepoch", "operatoraction", "controlflag"),
+    *("recurringevent", "partitionepoch", "operatoraction", "controlflag"),
 )
 MODES = ("light", "dark")
 
@@ -148,6 +148,30 @@ def test_a_bulk_replay_asks_first_and_then_runs_all_of_them(log_in: LogIn) -> No
     assert operator.page.locator("#result_list .eventbus-replayed").count() == 3
     assert Invoice.objects.count() == 3
     assert set(OperatorAction.objects.values_list("actor", "reason")) == {("nina", "tax rate entered")}
+
+
+def test_what_recurs_is_paused_and_run_now_by_clicks(log_in: LogIn) -> None:
+    fill_recurring()
+    row = RecurringEvent.objects.get(name="reports.end_day")
+    operator = log_in("nina", "view_recurringevent", "control_eventbus")
+
+    operator.open("recurringevent/")
+    operator.click("#result_list >> text=reports.end_day")
+    operator.click("input[type=submit][value^='Run now']")
+    operator.page.fill("#reason", "the database is back")
+    operator.click("input[type=submit][value='Run now']")
+    assert operator.sees("1 recurring event happened once more.")
+    operator.open(f"recurringevent/{row.pk}/change/")
+    operator.click("input[type=submit][value^=Pause]")
+    operator.click("input[type=submit][value=Pause]")
+    operator.open(f"recurringevent/{row.pk}/change/")
+
+    row.refresh_from_db()
+    assert row.is_paused
+    assert OutboxMessage.objects.filter(event_name="shop.orders.order-placed").count() == 1
+    for fact in ("paused", "the database is back", "nina"):
+        assert operator.sees(fact)
+    assert operator.complaints == []
 
 
 def test_a_discard_asks_before_it_gives_up(log_in: LogIn) -> None:

@@ -63,7 +63,7 @@ def die_before_the_commit() -> None:
         arrive(row, **times)
         os.kill(os.getpid(), signal.SIGKILL)
 
-    RecurringEvent.arrive = arrive_and_die  # type: ignore[method-assign]
+    RecurringEvent.arrive = arrive_and_die  # type: ignore[assignment, method-assign]
     relay()
 
 

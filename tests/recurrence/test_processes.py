@@ -115,13 +115,11 @@ def test_relays_that_are_killed_one_after_the_other_lose_and_repeat_nothing(star
     relays = [start("relay") for _ in range(3)]
 
     for _ in range(2):
-        reached = len(occurrences())
-        eventually(lambda reached=reached: len(occurrences()) > reached + 1, within=30)
+        wait_for_more()
         active = int(Effect.objects.latest("id").handler)
         os.killpg(active, signal.SIGKILL)
         relays = [relay for relay in relays if relay.pid != active]
-    reached = len(occurrences())
-    eventually(lambda: len(occurrences()) > reached + 1, within=30)
+    wait_for_more()
     for relay in relays:
         relay.terminate()
         relay.wait(30)
@@ -172,6 +170,11 @@ def test_frozen_process_is_evicted_and_its_occurrence_happens_elsewhere(start: S
     assert found == [at + timedelta(seconds=number) for number in range(len(found))]
     assert Effect.objects.count() == len(found)
     assert not Effect.objects.filter(handler=str(frozen.pid), number=int(at.timestamp()) % 1_000_000).exists()
+
+
+def wait_for_more() -> None:
+    reached = len(occurrences())
+    eventually(lambda: len(occurrences()) > reached + 1, within=30)
 
 
 def is_stopped(pid: int) -> bool:

@@ -171,7 +171,7 @@ def test_failed_occurrence_leaves_nothing_behind_and_is_tried_again(make_runner:
 
 
 def test_broken_function_stops_no_other(make_runner: Make, clock: Clock) -> None:
-    @recurring(every=60, name="tests.broken")
+    @recurring(every=60, name="tests.broken")  # type: ignore[type-var]
     def broken() -> str:
         return "not an event"
 
