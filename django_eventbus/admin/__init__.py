@@ -5,6 +5,7 @@ from .deliveries import InboxMessageAdmin, PartitionEpochAdmin, RetryMessageAdmi
 from .operations import ControlFlagAdmin, OperatorActionAdmin
 from .outbox import OutboxLaneAdmin, OutboxMessageAdmin, SentMessageAdmin
 from .recurring import RecurringEventAdmin
+from .sagas import SagaStateAdmin
 from .scheduled import ScheduledMessageAdmin
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "PartitionEpochAdmin",
     "RecurringEventAdmin",
     "RetryMessageAdmin",
+    "SagaStateAdmin",
     "ScheduledMessageAdmin",
     "SentMessageAdmin",
 ]

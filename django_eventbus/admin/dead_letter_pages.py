@@ -10,7 +10,7 @@ from django.http import HttpRequest
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from django_eventbus.models import DeadLetter, InboxMessage, OperatorAction, PartitionEpoch, RetryMessage
+from django_eventbus.models import DeadLetter, InboxMessage, OperatorAction, PartitionEpoch, RetryMessage, SagaState
 from django_eventbus.models.dead_letter import Direction, unpack_headers
 
 from .browsing import ReadOnlyAdmin, recent_values
@@ -30,6 +30,7 @@ OPTIONAL = {
     "published": "published_at",
     "correlation_id": "correlation_id",
     "tenant_id": "tenant_id",
+    "of_saga": "saga",
     "inbox": "lane",
     "behind": "lane",
 }
@@ -55,7 +56,7 @@ class DeadLetterPages(PayloadAdmin, ReadOnlyAdmin):
         ("Content", {"fields": ("content", "record_headers")}),
         ("Message", {"fields": ("event", "message_id", "source", "published", "correlation_id", "tenant_id")}),
         ("Route", {"fields": ("topic", "shown_key", "place", "group", "bus", "direction")}),
-        ("Related", {"fields": ("inbox", "behind", "actions_taken")}),
+        ("Related", {"fields": ("of_saga", "inbox", "behind", "actions_taken")}),
     )
     readonly_fields = flatten_fieldsets(fieldsets)
 
@@ -127,6 +128,14 @@ class DeadLetterPages(PayloadAdmin, ReadOnlyAdmin):
     @admin.display(description="key")
     def shown_key(self, letter: DeadLetter) -> str:
         return text_of(letter.key)
+
+    @admin.display(description="saga")
+    def of_saga(self, letter: DeadLetter) -> SafeString | str:
+        """Lead to the instance that the message was for, or that published it."""
+        told = f"{letter.saga} {letter.saga_key}"
+        found = SagaState.objects.using(letter._state.db).filter(saga=letter.saga, key=letter.saga_key)
+        row = found.only("id").first()
+        return f"{told} (no such instance)" if row is None else link_to(row, told)
 
     @admin.display(description="inbox, retry")
     def inbox(self, letter: DeadLetter) -> SafeString | str:

@@ -440,6 +440,7 @@ class Migration(migrations.Migration):
                 "default_permissions": ("view",),
                 "indexes": [
                     models.Index(fields=["status", "-id"], name="eventbus_saga_status"),
+                    models.Index(fields=["saga", "-id"], name="eventbus_saga_name"),
                     models.Index(
                         condition=models.Q(("ended_at__isnull", True)), fields=["id"], name="eventbus_saga_open"
                     ),
@@ -449,7 +450,7 @@ class Migration(migrations.Migration):
                         name="eventbus_saga_ended",
                     ),
                 ],
-                "constraints": [models.UniqueConstraint(fields=("saga", "key"), name="eventbus_saga_unique")],
+                "constraints": [models.UniqueConstraint(fields=("key", "saga"), name="eventbus_saga_unique")],
             },
         ),
         migrations.CreateModel(

@@ -85,9 +85,10 @@ class SagaState(models.Model):
         db_table = "eventbus_saga_state"
         default_permissions = ("view",)
         verbose_name = "saga"
-        constraints = [models.UniqueConstraint(fields=["saga", "key"], name="eventbus_saga_unique")]
+        constraints = [models.UniqueConstraint(fields=["key", "saga"], name="eventbus_saga_unique")]
         indexes = [
             models.Index(fields=["status", "-id"], name="eventbus_saga_status"),
+            models.Index(fields=["saga", "-id"], name="eventbus_saga_name"),
             models.Index(fields=["id"], name="eventbus_saga_open", condition=models.Q(ended_at__isnull=True)),
             models.Index(fields=["ended_at"], name="eventbus_saga_ended", condition=models.Q(ended_at__isnull=False)),
         ]

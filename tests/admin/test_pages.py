@@ -20,7 +20,7 @@ from .conftest import PAYLOAD
 
 MODELS = (
     *("scheduledmessage", "outboxmessage", "outboxlane", "sentmessage", "inboxmessage", "retrymessage", "deadletter"),
-    *("partitionepoch", "operatoraction", "controlflag", "recurringevent"),
+    *("partitionepoch", "operatoraction", "controlflag", "recurringevent", "sagastate"),
 )
 Operator = Callable[..., Client]
 
