@@ -18,9 +18,9 @@ from django_eventbus.consumer.members import run_members
 from django_eventbus.consumer.membership import ConsumerFailed, WorkerReport
 from django_eventbus.delivery.groups import HandlerGroup
 from django_eventbus.exceptions import ConfigurationError
+from django_eventbus.management.arguments import positive, seconds
 from django_eventbus.management.children import KeepsCrashing, run_children, stop_when_orphaned
 from django_eventbus.management.collecting import collect_rarely
-from django_eventbus.management.commands.drain_outbox import seconds
 from django_eventbus.management.progress import Progress
 from django_eventbus.management.stopping import stop_on_signals
 from django_eventbus.management.topics import prepare_topics
@@ -197,11 +197,3 @@ def _refuse_combinations(options: dict[str, Any]) -> None:
 
 def _time_left(timeout: float | None, began: float) -> float | None:
     return None if timeout is None else max(0.0, timeout - (time.monotonic() - began))
-
-
-def positive(text: str) -> int:
-    """Read a whole number above zero."""
-    value = int(text)
-    if value < 1:
-        raise ValueError
-    return value

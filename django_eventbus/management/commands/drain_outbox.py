@@ -15,6 +15,7 @@ from django_eventbus.conf.sections import SHARDS
 from django_eventbus.events.naming import topic_of
 from django_eventbus.events.registry import events
 from django_eventbus.exceptions import ConfigurationError
+from django_eventbus.management.arguments import seconds
 from django_eventbus.management.children import KeepsCrashing, run_children, stop_when_orphaned
 from django_eventbus.management.progress import Progress
 from django_eventbus.management.stopping import stop_on_signals
@@ -110,17 +111,6 @@ class Command(BaseCommand):
 
     def _show(self, report: RelayReport) -> None:
         self._progress.show(f"{report.state.value}: sent {report.sent}")
-
-
-def seconds(text: str) -> float:
-    """Read a positive number of seconds."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < float("inf"):
-        raise ArgumentTypeError(f"{text!r} is no positive number of seconds")
-    return value
 
 
 def relays(text: str) -> int:

@@ -18,6 +18,7 @@ from django.utils.dateparse import parse_date, parse_datetime
 from django_eventbus.bus import DEFAULT, buses
 from django_eventbus.delivery.replay import replay
 from django_eventbus.exceptions import ConfigurationError
+from django_eventbus.management.arguments import positive
 from django_eventbus.models import DeadLetter
 from django_eventbus.models.dead_letter import Selection
 
@@ -124,13 +125,6 @@ def since(text: str) -> datetime:
     if moment is None:
         raise ArgumentTypeError(f"{text!r} is neither a date, a time, nor a duration such as 30m, 2h or 7d")
     return timezone.make_aware(moment) if timezone.is_naive(moment) else moment
-
-
-def positive(text: str) -> int:
-    """Read a number above 0."""
-    if not text.isdecimal() or int(text) < 1:
-        raise ArgumentTypeError(f"{text!r} is not a number above 0")
-    return int(text)
 
 
 def os_user() -> str:
