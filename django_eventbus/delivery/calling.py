@@ -5,9 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from asgiref.sync import sync_to_async
+from django.db.models import Model
+
+from django_eventbus.models.state import lock_state, save_state
 
 from .cascades import events_in
 from .handler import Handler
+from .state import StateRow
 
 
 def call_handler(handler: Handler, arguments: tuple[Any, ...], *, using: str) -> list[Any]:
@@ -15,9 +19,9 @@ def call_handler(handler: Handler, arguments: tuple[Any, ...], *, using: str) ->
     if handler.state is None:
         return events_in(handler.function(*arguments), of=handler.name)
     event, *more = arguments
-    row = handler.state.lock(event, using=using)
+    row = _lock(handler.state, event, using=using)
     made = events_in(handler.function(event, row, *more), of=handler.name)  # a generator runs here
-    handler.state.save(row, using=using)
+    save_state(row, using=using)
     return made
 
 
@@ -26,7 +30,11 @@ async def acall_handler(handler: Handler, arguments: tuple[Any, ...], *, using: 
     if handler.state is None:
         return events_in(await handler.function(*arguments), of=handler.name)
     event, *more = arguments
-    row = await sync_to_async(handler.state.lock)(event, using=using)
+    row = await sync_to_async(_lock)(handler.state, event, using=using)
     made = events_in(await handler.function(event, row, *more), of=handler.name)
-    await sync_to_async(handler.state.save)(row, using=using)
+    await sync_to_async(save_state)(row, using=using)
     return made
+
+
+def _lock(state: StateRow, event: object, *, using: str) -> Model:
+    return lock_state(state.model, field=state.field.attname, value=state.key_of(event), using=using)

@@ -12,7 +12,6 @@ from django.db.models import Field, Model
 
 from django_eventbus.events.keys import join_key, require_fields
 from django_eventbus.exceptions import ContractError, Reject
-from django_eventbus.models.state import lock_state, save_state
 
 StateKey = str | tuple[str, ...] | Callable[[Any], object]
 
@@ -26,18 +25,14 @@ class StateRow:
     source: Callable[[Any], object]  # event -> key
     described_as: str  # where the key comes from, in words
 
-    def lock(self, event: object, *, using: str) -> Model:
-        """Return the locked row; must run inside atomic. Raises Reject for an event without a key: no retry helps."""
+    def key_of(self, event: object) -> object:
+        """Return the key of the row; raise Reject for an event that has none: no retry helps."""
         value = self.source(event)
         if isinstance(value, tuple):
             value = join_key(value, escape=True)
         if value is None or value == "":
             raise Reject(f"{type(event).__qualname__}: the key of its state ({self.described_as}) is empty.")
-        return lock_state(self.model, field=self.field.attname, value=value, using=using)
-
-    def save(self, row: Model, *, using: str) -> None:
-        """Write the row back as the handler left it."""
-        save_state(row, using=using)
+        return value
 
 
 def declare_state(

@@ -147,7 +147,7 @@ def test_mistakes_are_told_at_the_declaration() -> None:
         translates(str)  # type: ignore[type-var]
     with pytest.raises(ContractError, match="make it a plain function of the event alone"):
 
-        @translates(ItemAdded)
+        @translates(ItemAdded)  # type: ignore[type-var]
         async def tell(event: ItemAdded) -> None: ...
 
 

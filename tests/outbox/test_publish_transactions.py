@@ -20,8 +20,8 @@ from django_eventbus import (
     publish,
     publish_many,
 )
+from django_eventbus.delivery import dispatch
 from django_eventbus.models import OutboxMessage
-from django_eventbus.outbox import publisher
 from django_eventbus.outbox.wakeup import waking_in_tests
 from tests.outbox.published_events import OrderPlaced, OrderShipped
 from tests.shop.models import Order
@@ -239,7 +239,7 @@ class TestAsync:
 
     def test_open_transaction_is_joined(self) -> None:
         with transaction.atomic():
-            publisher.publish_in_own_transaction(_config(), [EVENT])
+            dispatch.publish_in_own_transaction(_config(), [EVENT])
             transaction.set_rollback(True)
 
         assert count() == 0

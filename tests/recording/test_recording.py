@@ -59,7 +59,7 @@ def test_events_are_published_with_the_change_and_in_their_order(basket: Basket)
 
     assert published() == [1, 2]
     assert Basket.objects.get().count == 2
-    assert basket.recorded_events == ()
+    assert not basket.recorded_events
 
 
 def test_saving_again_publishes_nothing_again(basket: Basket) -> None:
