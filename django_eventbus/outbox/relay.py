@@ -6,13 +6,13 @@ import threading
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Protocol
 
 from django.db import connections
 
 from django_eventbus.conf import BusConfig
 from django_eventbus.models.relay import RelaySession
-from django_eventbus.signals import RelayState, emit, message_dead_lettered, message_sent, relay_state_changed
+from django_eventbus.signals import RelayState, emit, relay_state_changed
 from django_eventbus.transports.base import Sender
 
 from . import agenda, settling
@@ -217,23 +217,7 @@ class Relay:
             is_empty=step.is_empty and not self._agenda.has_more,
             state=self._state,
         )
-        self._announce(step)
-
-    def _announce(self, step: Step) -> None:
-        places: dict[str, Any] = {"bus": self._config.alias, "using": self._config.database}
-        if step.settlement.sent:
-            emit(message_sent, **places, count=step.settlement.sent, duration=step.duration)
-        for buried in step.settlement.buried:
-            emit(
-                message_dead_lettered,
-                **places,
-                envelope=buried.envelope,
-                handler="",
-                group="",
-                attempt=buried.attempt,
-                error=buried.code,
-                dead_letter_id=buried.dead_letter_id,
-            )
+        step.announce()
         if self._on_progress is not None:
             self._on_progress(self._report)
 

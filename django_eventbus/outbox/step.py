@@ -10,10 +10,11 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Sequence
 from datetime import timedelta
-from typing import Protocol
+from typing import Any, Protocol
 
 from django_eventbus.conf import BusConfig
 from django_eventbus.events.envelope import OutgoingRow, split_headers
+from django_eventbus.signals import emit, message_dead_lettered, message_sent
 from django_eventbus.telemetry import TraceContext, sending, system_of
 from django_eventbus.transports.base import Failure, Sender, SendResult
 
@@ -61,6 +62,23 @@ class Step:
     def has_progressed(self) -> bool:
         """Say whether anything has left its place, so that the next step will find something else."""
         return bool(self.settlement.sent or self.settlement.gone or self.settlement.buried)
+
+    def announce(self) -> None:
+        """Tell who listens what has been sent, and what never can be; only once it is committed."""
+        place: dict[str, Any] = {"bus": self._config.alias, "using": self._config.database}
+        if self.settlement.sent:
+            emit(message_sent, **place, count=self.settlement.sent, duration=self.duration)
+        for buried in self.settlement.buried:
+            emit(
+                message_dead_lettered,
+                **place,
+                envelope=buried.envelope,
+                handler="",
+                group="",
+                attempt=buried.attempt,
+                error=buried.code,
+                dead_letter_id=buried.dead_letter_id,
+            )
 
     def _send_parked(self, aside: Aside) -> None:
         takes = aside.takes(limit=self._config.outbox.batch_size)

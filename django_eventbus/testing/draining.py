@@ -23,7 +23,6 @@ from django_eventbus.models.relay_plain import PlainSession
 from django_eventbus.models.relay_scheduled import BEGINNING
 from django_eventbus.outbox.step import Step
 from django_eventbus.outbox.transactions import is_in_transaction
-from django_eventbus.signals import emit, message_dead_lettered
 from django_eventbus.transports.base import Failure, FailureKind, Record, Sender, SendResult
 from django_eventbus.transports.local import Deliver, LocalSender, record_of
 from django_eventbus.transports.memory import MemoryTransport
@@ -90,16 +89,7 @@ class Carrier:
         step = Step(self._config, session=self._session, reader=self._session, sender=self._sender, until=until)
         step.run()
         self.sent += step.settlement.sent
-        for buried in step.settlement.buried:
-            emit(
-                message_dead_lettered,
-                envelope=buried.envelope,
-                handler="",
-                group="",
-                attempt=buried.attempt,
-                error=buried.code,
-                dead_letter_id=buried.dead_letter_id,
-            )
+        step.announce()
         self._deliverer.run_due_retries()
         run_hooks()
         return has_moved or step.has_progressed
