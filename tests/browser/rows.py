@@ -21,11 +21,12 @@ from django_eventbus.models import (
     PartitionEpoch,
     RecurringEvent,
     RetryMessage,
+    ScheduledMessage,
     SentMessage,
 )
 from django_eventbus.models.dead_letter import DeadLetterReason, Direction, pack_headers
 from django_eventbus.models.inbox import inbox_key
-from django_eventbus.models.outbox import HELD_UNTIL
+from django_eventbus.models.outbox import HELD_UNTIL, NewMessage
 from django_eventbus.models.retry import lane_of
 from django_eventbus.recurrence.operations import pause
 from django_eventbus.recurrence.registry import recurrings
@@ -54,6 +55,7 @@ def fill_every_table() -> None:
     fill_inbound()
     fill_outbound()
     fill_recurring()
+    fill_schedule()
 
 
 def fail_for_real() -> None:
@@ -138,6 +140,29 @@ def fill_recurring() -> None:
     paused = rows.get(name="billing.remind_debtors")
     pause([paused.pk], actor="omar", reason="the mail server is being moved", using="default")
     rows.create(bus="default", name="crm.sync", schedule="every 1:00:00", next_at=now - timedelta(days=9))
+
+
+def fill_schedule() -> None:
+    """Let events wait: for minutes, hours and days."""
+    waits = {
+        "shop.orders.order-expired": (timedelta(minutes=12), timedelta(minutes=41), timedelta(hours=3)),
+        "shop.billing.payment-reminded": (timedelta(days=3), timedelta(days=3, hours=4), timedelta(days=30)),
+    }
+    for name, delays in waits.items():
+        for delay in delays:
+            event_id = uuid7()
+            headers = join_headers([("ce_specversion", "1.0"), ("ce_id", str(event_id)), ("ce_type", name)])
+            message = NewMessage(
+                event_id=event_id,
+                bus=ControlFlag.objects.bus_number("default"),
+                shard=17,
+                topic=f"prod.shop.public.{name.split('.')[1]}.v1",
+                key=str(uuid4()).encode(),
+                headers=headers,
+                payload=PAYLOAD,
+                event_name=name,
+            )
+            ScheduledMessage.objects.append([message], due_at=timezone.now() + delay)
 
 
 def retry(

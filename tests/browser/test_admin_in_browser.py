@@ -7,15 +7,24 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from django.utils import timezone
 
-from django_eventbus.models import DeadLetter, InboxMessage, OperatorAction, OutboxMessage, RecurringEvent, RetryMessage
+from django_eventbus.models import (
+    DeadLetter,
+    InboxMessage,
+    OperatorAction,
+    OutboxMessage,
+    RecurringEvent,
+    RetryMessage,
+    ScheduledMessage,
+)
 from django_eventbus.models.dead_letter import DeadLetterStatus
 from django_eventbus.testing import drain
 from tests.shop.models import Invoice
 
 from .conftest import Operator
 from .policy import POLICY
-from .rows import fill_every_table, fill_recurring
+from .rows import fill_every_table, fill_recurring, fill_schedule
 from .shop import place_order, tax_rates
 
 pytestmark = pytest.mark.browser
@@ -23,7 +32,7 @@ LogIn = Callable[..., Operator]
 
 LISTS = (
     *("deadletter", "retrymessage", "outboxlane", "outboxmessage", "sentmessage", "inboxmessage"),
-    *("recurringevent", "partitionepoch", "operatoraction", "controlflag"),
+    *("scheduledmessage", "recurringevent", "partitionepoch", "operatoraction", "controlflag"),
 )
 MODES = ("light", "dark")
 
@@ -171,6 +180,32 @@ def test_what_recurs_is_paused_and_run_now_by_clicks(log_in: LogIn) -> None:
     assert OutboxMessage.objects.filter(event_name="shop.orders.order-placed").count() == 1
     for fact in ("paused", "the database is back", "nina"):
         assert operator.sees(fact)
+    assert operator.complaints == []
+
+
+def test_what_waits_is_cancelled_and_delivered_now_by_clicks(log_in: LogIn) -> None:
+    fill_schedule()
+    operator = log_in("nina", "view_scheduledmessage", "control_eventbus")
+
+    operator.open("scheduledmessage/")
+    assert operator.page.locator("#result_list tbody tr").count() == 6
+    operator.click("text=within an hour")
+    assert operator.page.locator("#result_list tbody tr").count() == 2
+    operator.page.check("#action-toggle")
+    operator.page.select_option("select[name=action]", "cancel_selected")
+    operator.click("button[name=index]")
+    assert operator.sees("Cancel 2 scheduled messages?")
+    operator.page.fill("#reason", "the shop has closed")
+    operator.click("input[type=submit][value=Cancel]")
+    assert operator.sees("2 scheduled messages cancelled.")
+    operator.open("scheduledmessage/")
+    operator.click("#result_list tbody tr:first-child th a")
+    operator.click("input[type=submit][value^='Deliver now']")
+    operator.click("input[type=submit][value='Deliver now']")
+    assert operator.sees("1 scheduled message on the way.")
+
+    assert ScheduledMessage.objects.filter(due_at__lte=timezone.now()).count() == 1
+    assert ScheduledMessage.objects.count() == 4
     assert operator.complaints == []
 
 
