@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import threading
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from difflib import get_close_matches
-from types import FunctionType
+from types import CodeType, FunctionType
 from typing import Any, ClassVar, Protocol, TypedDict, TypeVar, Unpack, get_args, overload
 
 from django_eventbus.conf import BusConfig
@@ -88,13 +89,13 @@ class HandlerRegistry:
     def register(self, new: Handler) -> None:
         """Add a handler; a function that was imported again replaces itself. Raise ContractError for a name in use."""
         with self._lock:
+            others = {n: h for n, h in self._by_name.items() if not _replaces(new, h)}
             for name in new.names:
-                holder = self._by_name.get(name)
-                if holder is not None and _place(holder) != _place(new):
+                if (holder := others.get(name)) is not None:
                     raise ContractError(
                         f"{_where(new)}: the name {name!r} belongs to {_where(holder)}. Give one of them a name=."
                     )
-            self._by_name = {n: h for n, h in self._by_name.items() if _place(h) != _place(new)}
+            self._by_name = others
             self._by_name.update(dict.fromkeys(new.names, new))
             self._takers = {}
 
@@ -274,9 +275,26 @@ def _as_timedelta(seconds: float | timedelta | None) -> timedelta | None:
     return seconds if seconds is None or isinstance(seconds, timedelta) else timedelta(seconds=seconds)
 
 
-def _place(declared: Handler) -> tuple[object, ...]:
-    code = getattr(declared.function, "__code__", None)
-    return (declared.function,) if code is None else (code.co_filename, code.co_firstlineno, code.co_qualname)
+def _replaces(new: Handler, old: Handler) -> bool:
+    """Say whether a handler is another one, declared again.
+
+    A module that is imported again has code objects of its own. Functions that one function made share theirs: these
+    are different handlers.
+    """
+    if new.function is old.function:
+        return not set(old.names).isdisjoint(new.names)
+    code, old_code = _code_of(new), _code_of(old)
+    if code is None or old_code is None:
+        return bool(new.function == old.function)
+    return code is not old_code and _place(code) == _place(old_code)
+
+
+def _code_of(declared: Handler) -> CodeType | None:
+    return getattr(inspect.unwrap(declared.function), "__code__", None)
+
+
+def _place(code: CodeType) -> tuple[str, int, str]:
+    return code.co_filename, code.co_firstlineno, code.co_qualname
 
 
 def _where(declared: Handler) -> str:

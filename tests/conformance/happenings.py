@@ -41,8 +41,6 @@ def noting(
         Effect.objects.create(handler=name, key=event.key, number=event.number)
         return then(event, context)
 
-    # The registry takes two functions of one place in the code for one that was imported again.
-    function.__code__ = function.__code__.replace(co_qualname=name)
     handler(*(events or (Counted,)), name=name, **options)(function)
 
 

@@ -68,8 +68,6 @@ class Scene:
             note(name, event)
             fails(event)
 
-        # The registry takes two functions of one place in the code for one that was imported again.
-        function.__code__ = function.__code__.replace(co_qualname=name)
         handler(Counted, name=name, **options)(function)
 
     @property

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import runpy
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
+from pathlib import Path
 from types import FunctionType
 from typing import Any
 
@@ -71,17 +73,74 @@ def test_a_second_function_of_one_name_needs_a_name_of_its_own() -> None:
     assert len(handlers.all()) == 2
 
 
-def test_a_module_that_is_imported_again_replaces_its_handlers() -> None:
+def test_a_module_that_is_imported_again_replaces_its_handlers(tmp_path: Path) -> None:
+    source = """
+from django_eventbus import handler
+from tests.delivery.shop import OrderPaid, OrderPlaced
+
+def make(event, name):
+    @handler(event, name=name)
+    def made(event): ...
+
+make(OrderPlaced, "shop.first")
+make(OrderPaid, "shop.{second}")
+
+@handler(OrderPlaced, name="shop.bill", aliases=("shop.{alias}",))
+def bill(event): ...
+"""
+    module = tmp_path / "handlers.py"
+
+    for names in ({"second": "second", "alias": "old"}, {"second": "other", "alias": "older"}):
+        module.write_text(source.format(**names))
+        namespace = runpy.run_path(str(module))
+
+    assert [found.name for found in handlers.all()] == ["shop.first", "shop.other", "shop.bill"]
+    assert handlers.find("shop.old") is None
+    found = handlers.find("shop.older")
+    assert found is not None
+    assert found.function is namespace["bill"]
+
+
+def test_functions_that_one_function_made_need_names_of_their_own() -> None:
     def make() -> Any:
-        def bill(event: OrderPlaced) -> None: ...
+        def bill(event: Any) -> None: ...
 
         return bill
 
     declare(make())
-    newest = declare(make())
 
-    (only,) = handlers.all()
-    assert only.function is newest
+    with pytest.raises(ContractError, match=r"'shop\.bill' belongs to .* Give one of them a name="):
+        declare(make(), OrderPaid)
+    declare(make(), OrderPaid, name="shop.bill_paid")
+    assert [found.name for found in handlers.all()] == ["shop.bill", "shop.bill_paid"]
+
+
+def test_functions_behind_one_decorator_are_different_ones() -> None:
+    def logged(function: Any) -> Any:
+        @functools.wraps(function)
+        def wrapper(event: Any) -> None:
+            function(event)
+
+        return wrapper
+
+    @logged
+    def bill(event: Any) -> None: ...
+    @logged
+    def ship(event: Any) -> None: ...
+
+    declare(bill)
+    declare(ship)
+
+    assert [found.name for found in handlers.all()] == ["shop.bill", "shop.ship"]
+
+
+def test_a_function_may_be_several_handlers() -> None:
+    def note(event: Any) -> None: ...
+
+    declare(note, name="shop.note_placed")
+    declare(note, OrderPaid, name="shop.note_paid")
+
+    assert [found.name for found in handlers.all()] == ["shop.note_placed", "shop.note_paid"]
 
 
 def test_former_names_find_the_handler_and_cannot_be_taken() -> None:
