@@ -166,7 +166,7 @@ class Migration(migrations.Migration):
             options={
                 "verbose_name": "control flag",
                 "db_table": "eventbus_control",
-                "permissions": [("control_eventbus", "Can pause and resume publishing, relaying and consuming")],
+                "permissions": [("control_eventbus", "Can pause, resume, cancel and hasten what the event bus does")],
                 "default_permissions": ("view",),
                 "constraints": [
                     models.UniqueConstraint(fields=("bus", "scope", "target"), name="eventbus_control_unique")

@@ -75,7 +75,7 @@ class ControlFlag(models.Model):
     class Meta:
         db_table = "eventbus_control"
         default_permissions = ("view",)
-        permissions = [("control_eventbus", "Can pause and resume publishing, relaying and consuming")]
+        permissions = [("control_eventbus", "Can pause, resume, cancel and hasten what the event bus does")]
         verbose_name = "control flag"
         constraints = [models.UniqueConstraint(fields=["bus", "scope", "target"], name="eventbus_control_unique")]
 
