@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from functools import cached_property, partial
 from typing import Any, Unpack, cast
@@ -92,7 +93,7 @@ class Bus:
         if share == 0 and (declared := recurrings.of(self.config.alias)):
             idle_work.append(RecurringRunner(self.config, declared).run_due)
         relay = Relay(
-            self.config,
+            _patient(self.config, self.groups) if is_local else self.config,
             self._open_local_sender if is_local else self._open_sender,
             share=share,
             shares=shares,
@@ -232,6 +233,13 @@ def reschedule(event_id: UUID, *, deliver_at: datetime, using: str | None = None
     Must run inside `transaction.atomic()`. A time that has just passed means at once.
     """
     return scheduling.reschedule(buses[bus or DEFAULT].config, event_id, deliver_at=deliver_at, using=using)
+
+
+def _patient(config: BusConfig, groups: Mapping[str, HandlerGroup]) -> BusConfig:
+    """Let a relay that runs handlers hold its locks for as long as these may take: nobody is to evict it meanwhile."""
+    limits = [handler.timeout for group in groups.values() for handler in group.handlers]
+    grace = max([config.outbox.grace, *(2 * limit for limit in limits if limit is not None)])
+    return replace(config, outbox=replace(config.outbox, grace=grace))
 
 
 def _earliest(work: Sequence[IdleWork]) -> float | None:

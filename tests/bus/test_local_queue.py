@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
 import pytest
 from django.core.management import call_command
+from django.db import transaction
 
+from django_eventbus import domain_event, handler, publish
 from django_eventbus.bus import buses
 from django_eventbus.conf import LOCAL_TRANSPORT, load
 from django_eventbus.consumer.local import place_of
+from django_eventbus.delivery.registry import handlers
+from django_eventbus.events.registry import events
 from django_eventbus.exceptions import ConfigurationError
 from django_eventbus.models import ControlFlag, PartitionEpoch, RetryMessage
 from django_eventbus.models.control import bus_number
 from django_eventbus.outbox.ways import way_of
+from django_eventbus.signals import RelayState, relay_state_changed
+from tests.shop.models import Effect
 
 KAFKA = {"TRANSPORT": "kafka", "GROUP": "shop-dev", "OPTIONS": {"bootstrap.servers": "kafka:9092"}}
 
@@ -95,6 +103,39 @@ def test_a_worker_of_the_broker_leaves_the_local_partition_alone() -> None:
     abandoned = PartitionEpoch.objects.abandoned("shop-dev", topics=["payments"])
 
     assert [row.topic for row in abandoned] == ["orders"]
+
+
+@pytest.mark.postgres_only
+@pytest.mark.django_db(transaction=True)
+def test_a_handler_may_take_as_long_as_its_timeout_says(settings: Any) -> None:
+    settings.EVENTBUS = {"default": {"OUTBOX": {"GRACE": 1, "SEND_DEADLINE": 0.5}}}
+    states: list[RelayState] = []
+
+    def hear(*, state: RelayState, **_: Any) -> None:
+        states.append(state)
+
+    with events.isolated(), handlers.isolated():
+
+        @domain_event("tests.queue.long-walk", dispatch="queued")
+        class LongWalk:
+            pass
+
+        @handler(LongWalk, name="tests.walk", timeout=5)
+        def walk(event: LongWalk) -> None:
+            time.sleep(2)  # the work itself: longer than GRACE, shorter than the timeout
+            Effect.objects.create(handler="walk")
+
+        with transaction.atomic():
+            publish(LongWalk())
+        relay_state_changed.connect(hear)
+        try:
+            report = buses["default"].open_relay().run(threading.Event(), until_empty=True, timeout=30)
+        finally:
+            relay_state_changed.disconnect(hear)
+
+    assert (report.sent, report.is_empty) == (1, True)
+    assert states == [RelayState.ACTIVE, RelayState.STOPPED]
+    assert Effect.objects.count() == 1
 
 
 def _let_a_delivery_wait(partition: PartitionEpoch) -> None:
