@@ -45,7 +45,7 @@ def graveyard() -> None:
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        ([], {"m-1", "m-2", "m-3", ""}),
+        (["--all"], {"m-1", "m-2", "m-3", ""}),
         (["--handler", "shop.bill"], {"m-1", "m-2"}),
         (["--event", "shop.orders.order-placed"], {"m-1", "m-2", "m-3"}),
         (["--exception", "KeyError"], {"m-2"}),
@@ -61,6 +61,17 @@ def test_only_the_selected_are_replayed(arguments: list[str], expected: set[str]
 
     assert replayed() == expected
     assert answer == {"dry_run": False, "replayed": len(expected), "refused": {}}
+
+
+@pytest.mark.usefixtures("graveyard")
+@pytest.mark.parametrize("arguments", [[], ["--reason", "why not"], ["--all", "--handler", "shop.bill"]])
+def test_everything_is_replayed_only_where_all_is_asked_for(arguments: list[str]) -> None:
+    with pytest.raises(CommandError, match="--all") as caught:
+        replay(*arguments)
+
+    assert caught.value.returncode == 2
+    assert replayed() == set()
+    assert replay("--dry-run")["total"] == 4  # counting does no harm
 
 
 @pytest.mark.usefixtures("graveyard")
@@ -80,7 +91,7 @@ def test_a_dry_run_keeps_to_the_limit() -> None:
 
 @pytest.mark.usefixtures("graveyard")
 def test_one_command_is_one_act_by_a_named_user() -> None:
-    replay("--reason", "the gateway is back")
+    replay("--all", "--reason", "the gateway is back")
 
     actions = OperatorAction.objects.all()
     assert len({action.command_id for action in actions}) == 1
@@ -115,4 +126,4 @@ def test_letters_of_another_bus_are_left_alone() -> None:
     dead()
     DeadLetter.objects.update(bus="other")
 
-    assert replay()["replayed"] == 0
+    assert replay("--all")["replayed"] == 0

@@ -31,7 +31,7 @@ _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 class Command(BaseCommand):
     """Exit with 0 when all were queued, 1 when some were refused, 2 for wrong usage."""
 
-    help = "Replay dead letters. Without a filter: all that are dead on this bus."
+    help = "Replay the dead letters that the filters select, or all that are dead on this bus."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
@@ -43,6 +43,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--since", type=since, help="Only those that died since: 2026-01-31, 2026-01-31T12:00, 30m, 2h, 7d."
         )
+        parser.add_argument("--all", action="store_true", help="All that are dead; instead of filters and a limit.")
         parser.add_argument("--limit", type=positive, help="At most so many, the oldest first.")
         parser.add_argument("--reason", default="", help="Why; kept with the record of this act.")
         parser.add_argument("--dry-run", action="store_true", help="Only count what would be replayed.")
@@ -60,6 +61,7 @@ class Command(BaseCommand):
             exception=options["exception"],
             since=options["since"],
         )
+        _require_choice(options)
         aliases = buses.databases(config.alias)
         if options["dry_run"]:
             self._count(aliases, chosen, options)
@@ -111,6 +113,14 @@ class Command(BaseCommand):
     def _progress(self, text: str) -> None:
         if self.stderr.isatty():
             self.stderr.write(f"{text}\x1b[K\r", style_func=str, ending="")
+
+
+def _require_choice(options: dict[str, Any]) -> None:
+    is_narrowed = any(options[name] is not None for name in ("handler", "event", "exception", "since", "limit"))
+    if options["all"] and is_narrowed:
+        raise CommandError("--all excludes filters and --limit. Leave one of them out.", returncode=2)
+    if not (options["all"] or is_narrowed or options["dry_run"]):
+        raise CommandError("No filter is given. Name a --handler, or write --all to replay everything.", returncode=2)
 
 
 def since(text: str) -> datetime:
