@@ -11,8 +11,10 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
+from django_eventbus.delivery.registry import handler, handlers
 from django_eventbus.models import DeadLetter, OperatorAction, RetryMessage
 
+from .shop import OrderPlaced
 from .test_replay import dead, died
 
 pytestmark = pytest.mark.django_db
@@ -53,7 +55,6 @@ def graveyard() -> None:
         (["--since", "2d"], {"m-2", "m-3", ""}),
         (["--since", f"{timezone.now():%Y-%m-%d}", "--handler", "shop.bill"], {"m-2"}),
         (["--limit", "2"], {"m-1", "m-2"}),
-        (["--handler", "shop.nobody"], set()),
     ],
 )
 def test_only_the_selected_are_replayed(arguments: list[str], expected: set[str]) -> None:
@@ -72,6 +73,23 @@ def test_everything_is_replayed_only_where_all_is_asked_for(arguments: list[str]
     assert caught.value.returncode == 2
     assert replayed() == set()
     assert replay("--dry-run")["total"] == 4  # counting does no harm
+
+
+@pytest.mark.usefixtures("graveyard")
+def test_a_handler_that_nobody_knows_is_told_with_the_likely_one() -> None:
+    for more in ([], ["--dry-run"]):
+        with pytest.raises(CommandError, match=r"'shop\.bil' is no handler.*Did you mean 'shop\.bill'\?") as caught:
+            replay("--handler", "shop.bil", *more)
+        assert caught.value.returncode == 2
+    with pytest.raises(CommandError, match="'nobody' is no handler"):
+        replay("--handler", "nobody")
+
+
+def test_a_handler_without_dead_letters_is_no_mistake() -> None:
+    with handlers.isolated():
+        handler(OrderPlaced, name="shop.ship", aliases=("shop.pack",))(print)
+
+        assert replay("--handler", "shop.ship")["replayed"] == replay("--handler", "shop.pack")["replayed"] == 0
 
 
 @pytest.mark.usefixtures("graveyard")

@@ -8,6 +8,7 @@ import re
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from difflib import get_close_matches
 from typing import Any
 from uuid import uuid4
 
@@ -16,6 +17,7 @@ from django.utils import timezone
 from django.utils.dateparse import parse_date, parse_datetime
 
 from django_eventbus.bus import DEFAULT, buses
+from django_eventbus.delivery.registry import handlers
 from django_eventbus.delivery.replay import replay
 from django_eventbus.exceptions import ConfigurationError
 from django_eventbus.management.arguments import positive
@@ -63,6 +65,7 @@ class Command(BaseCommand):
         )
         _require_choice(options)
         aliases = buses.databases(config.alias)
+        _require_handler(chosen, aliases)
         if options["dry_run"]:
             self._count(aliases, chosen, options)
         else:
@@ -121,6 +124,20 @@ def _require_choice(options: dict[str, Any]) -> None:
         raise CommandError("--all excludes filters and --limit. Leave one of them out.", returncode=2)
     if not (options["all"] or is_narrowed or options["dry_run"]):
         raise CommandError("No filter is given. Name a --handler, or write --all to replay everything.", returncode=2)
+
+
+def _require_handler(chosen: Selection, aliases: Sequence[str]) -> None:
+    """Tell a name that stands for nothing: "replayed 0" would look as if nothing were dead."""
+    if not chosen.handler or handlers.find(chosen.handler) is not None:
+        return
+    known = {name for declared in handlers.all() for name in declared.names}
+    for alias in aliases:
+        buried = DeadLetter.objects.using(alias).filter(bus=chosen.bus)
+        known.update(buried.exclude(handler="").values_list("handler", flat=True).distinct())
+    if chosen.handler not in known:
+        likely = get_close_matches(chosen.handler, sorted(known), n=1)
+        hint = f"Did you mean {likely[0]!r}?" if likely else "`manage.py eventbus_describe` lists them."
+        raise CommandError(f"{chosen.handler!r} is no handler, and has no dead letter. {hint}", returncode=2)
 
 
 def since(text: str) -> datetime:
