@@ -237,7 +237,8 @@ def reschedule(event_id: UUID, *, deliver_at: datetime, using: str | None = None
 
 def _patient(config: BusConfig, groups: Mapping[str, HandlerGroup]) -> BusConfig:
     """Let a relay that runs handlers hold its locks for as long as these may take: nobody is to evict it meanwhile."""
-    limits = [handler.timeout for group in groups.values() for handler in group.handlers]
+    known = [handler for group in groups.values() for handler in group.handlers]
+    limits = [handler.timeout for handler in known if handler.handle_in is None]  # a task runs elsewhere
     grace = max([config.outbox.grace, *(2 * limit for limit in limits if limit is not None)])
     return replace(config, outbox=replace(config.outbox, grace=grace))
 
