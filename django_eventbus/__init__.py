@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         RetryAfter,
         TransactionRequired,
     )
+    from .models.saga import SagaModel
     from .outbox.context import current_context, message_context
     from .recording import RecordsEvents
     from .recurrence.registry import recurring
@@ -49,6 +50,7 @@ __all__ = [
     "RetryAfter",
     "RetryPolicy",
     "Saga",
+    "SagaModel",
     "TransactionRequired",
     "apublish",
     "apublish_many",
@@ -85,6 +87,7 @@ _HOMES = {
     "events.contract": ("AwareDatetime", "PartitionKey", "event", "external_event"),
     "events.domain": ("domain_event",),
     "events.registry": ("upcaster",),
+    "models.saga": ("SagaModel",),
     "outbox.context": ("current_context", "message_context"),
     "recording": ("RecordsEvents",),
     "recurrence.registry": ("recurring",),

@@ -6,7 +6,7 @@ import uuid
 
 from django.db import models
 
-from django_eventbus import RecordsEvents
+from django_eventbus import RecordsEvents, SagaModel
 
 
 class Order(models.Model):
@@ -58,3 +58,13 @@ class Basket(RecordsEvents):
 
     def __str__(self) -> str:
         return f"Basket of {self.customer}"
+
+
+class Parcel(SagaModel):
+    """The state of a saga that is a model of the project."""
+
+    weight = models.IntegerField(default=0)
+    note = models.CharField(max_length=200, default="")
+
+    def __str__(self) -> str:
+        return f"Parcel of {self.saga_key}"
