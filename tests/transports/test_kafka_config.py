@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from datetime import timedelta
 from typing import Any
 
@@ -120,6 +122,11 @@ def test_sound_settings_have_no_problems() -> None:
             {"options": {"bootstrap.servers": "k:1", "sasl.mechanism": "FOO"}},
             ["['OPTIONS']['sasl.mechanism']", "'FOO'", "SCRAM-SHA-256"],
         ),
+        ({"options": {"bootstrap.servers": "k:1", "lingre.ms": 5}}, ["['OPTIONS']['lingre.ms']", "'linger.ms'"]),
+        ({"producer_options": {"lingre.ms": 5}}, ["['PRODUCER_OPTIONS']['lingre.ms']", "No such"]),
+        ({"producer_options": {"message.max.bytes": "1MB"}}, ["['message.max.bytes']", "outside allowed range"]),
+        ({"consumer_options": {"auto.offset.reset": "first"}}, ["['CONSUMER_OPTIONS']['auto.offset.reset']"]),
+        ({"consumer_options": {"fetch.min.byts": 5}}, ["['CONSUMER_OPTIONS']['fetch.min.byts']"]),
     ],
 )
 def test_a_dangerous_setting_is_named_with_its_path(changes: dict[str, Any], words: list[str]) -> None:
@@ -127,6 +134,20 @@ def test_a_dangerous_setting_is_named_with_its_path(changes: dict[str, Any], wor
 
     assert any(all(word in text for word in words) for text in texts), texts
     assert all("EVENTBUS['default']" in text for text in texts)
+
+
+def test_asking_for_what_librdkafka_takes_starts_nothing() -> None:
+    before = threading.active_count(), len(os.listdir("/proc/self/task"))
+    oauth = {"bootstrap.servers": "kafka:9092", "security.protocol": "SASL_SSL", "sasl.mechanism": "OAUTHBEARER"}
+
+    assert found(options=oauth, producer_options={"oauth_cb": print}, consumer_options={"on_commit": print}) == []
+    assert (threading.active_count(), len(os.listdir("/proc/self/task"))) == before
+
+
+def test_a_transport_is_made_of_any_options_so_that_the_check_can_tell_what_is_wrong() -> None:
+    transport = KafkaTransport(bus_config("kafka:9092", producer_options={"message.max.bytes": "1MB"}))
+
+    assert any("message.max.bytes" in text for text in transport.problems())
 
 
 def test_secrets_are_hidden() -> None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
+from difflib import get_close_matches
 from typing import Any
 
 from django_eventbus.conf import BusConfig, redacted
 from django_eventbus.transports.base import ConsumerOptions
+
+from .options import consumer_refusals, producer_refusals
 
 __all__ = ["admin_config", "consumer_config", "problems", "producer_config", "redacted"]
 
@@ -71,6 +74,11 @@ _ALIASES = {
     "compression.codec": "compression.type",
     "sasl.mechanisms": "sasl.mechanism",
 }
+_KNOWN = (
+    *(_SHARED_DEFAULTS | _PRODUCER_DEFAULTS | _CONSUMER_DEFAULTS | _PRODUCER_GUARANTEES | _CONSUMER_GUARANTEES),
+    *(_CHOICES | _OURS | _ALIASES),
+    "bootstrap.servers",
+)
 _ONLY_CLASSIC = ("session.timeout.ms", "heartbeat.interval.ms", "partition.assignment.strategy", "group.protocol.type")
 _MILLISECOND = timedelta(milliseconds=1)
 
@@ -120,6 +128,7 @@ def problems(bus: BusConfig) -> list[str]:
     """List what in the settings would break a guarantee or fail at start; each text names path and remedy."""
     return [
         *_missing_servers(bus),
+        *_refused(bus),
         *(text for section, name, value in _chosen(bus) for text in _misplaced(bus, section, name, value)),
         *_timing(bus),
         *_sizes(bus),
@@ -131,6 +140,19 @@ def _missing_servers(bus: BusConfig) -> Iterator[str]:
         if not str((_plain(bus.options) | _plain(options)).get("bootstrap.servers") or "").strip():
             path = f"EVENTBUS[{bus.alias!r}]['OPTIONS']['bootstrap.servers']"
             yield f"{path} is missing: name the brokers there, such as 'kafka:9092' ({section} has none either)."
+
+
+def _refused(bus: BusConfig) -> Iterator[str]:
+    sections = {
+        "OPTIONS": producer_refusals(_without_ours(bus.options)),
+        "PRODUCER_OPTIONS": producer_refusals(_without_ours(bus.producer_options)),
+        "CONSUMER_OPTIONS": consumer_refusals(_without_ours(bus.consumer_options)),
+    }
+    for section, refused in sections.items():
+        for name, reason in refused.items():
+            likely = get_close_matches(name, _KNOWN, n=1)
+            hint = f" Did you mean {likely[0]!r}?" if likely and likely[0] != name else ""
+            yield f"EVENTBUS[{bus.alias!r}][{section!r}][{name!r}] is refused by librdkafka: {reason}.{hint}"
 
 
 def _misplaced(bus: BusConfig, section: str, name: str, value: Any) -> Iterator[str]:

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from django_eventbus.conf import BusConfig
 from django_eventbus.transports.base import Capabilities, ConsumerOptions
 
-from .config import admin_config, consumer_config, problems, producer_config
+from .config import LARGEST_RECORD, admin_config, consumer_config, problems, producer_config
 from .consumer import KafkaConsumer
 from .sender import KafkaSender
 from .topics import KafkaTopics
@@ -18,8 +18,9 @@ class KafkaTransport:
 
     def __init__(self, config: BusConfig) -> None:
         self._config = config
-        limit = producer_config(config, client_id="")["message.max.bytes"]
-        self.capabilities = Capabilities(ordered=True, consumable=True, replayable=True, max_message_bytes=int(limit))
+        limit = str(producer_config(config, client_id="")["message.max.bytes"])
+        largest = int(limit) if limit.isdigit() else LARGEST_RECORD  # the check tells what is no number
+        self.capabilities = Capabilities(ordered=True, consumable=True, replayable=True, max_message_bytes=largest)
 
     def open_sender(self, *, client_id: str) -> KafkaSender:
         return KafkaSender(producer_config(self._config, client_id=client_id))
