@@ -10,10 +10,14 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from django_eventbus import event, upcaster
+from django_eventbus.events.registry import events
 from django_eventbus.exceptions import TransportUnavailable
+from django_eventbus.management.commands.eventbus_broker import topics_of
 from django_eventbus.transports.base import ConsumerOptions, FailureKind
 from django_eventbus.transports.kafka import KafkaTransport, embedded
 from django_eventbus.transports.kafka.embedded import EmbeddedBroker
@@ -118,6 +122,24 @@ def test_the_command_serves_until_it_is_stopped(stop: signal.Signals) -> None:
         assert process.stderr.read() == ""
     assert "orders" in said["topics"]
     assert said["partitions"] == 2
+
+
+def test_the_command_makes_the_topics_of_older_versions_too() -> None:
+    with events.isolated():
+
+        @event("tests.counters.counted", topic="counts", domain="tests", version=3)
+        class Counted:
+            number: int
+
+        def upcast(data: dict[str, Any]) -> dict[str, Any]:
+            return data
+
+        for version in (1, 2):
+            upcaster(Counted, from_version=version)(upcast)
+
+        topics = topics_of(bus_config("kafka:9092"))
+
+    assert {f"dev.tests.public.counts.v{version}" for version in (1, 2, 3)} <= topics
 
 
 def test_the_command_refuses_a_taken_port() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from django_eventbus.bus import DEFAULT, buses
+from django_eventbus.conf import BusConfig
 from django_eventbus.events.naming import topic_of
 from django_eventbus.events.registry import events
 from django_eventbus.exceptions import ConfigurationError
@@ -42,10 +43,7 @@ class Command(BaseCommand):
             config = buses[options["bus"]].config
         except (ImportError, ConfigurationError) as exc:
             raise CommandError(str(exc), returncode=2) from exc
-        topics = sorted(
-            {topic_of(contract, config) for contract in events.all() if not contract.is_domain_event}
-            | set(options["topic"])
-        )
+        topics = sorted({*topics_of(config), *options["topic"]})
         stopped = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stopped.set())
@@ -74,3 +72,9 @@ class Command(BaseCommand):
         if text:
             self.stdout.write(text)
             self.stdout.flush()
+
+
+def topics_of(config: BusConfig) -> set[str]:
+    """Return the topic of every event, and of the older versions that upcasters still read."""
+    travelling = [contract for contract in events.all() if not contract.is_domain_event]
+    return {topic_of(version, config) for contract in travelling for version in events.ancestry(contract)}
