@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -99,14 +99,6 @@ class Lanes(Generic[Item]):
             self._ready.append((partition, key))
         else:
             del lanes[key]
-
-    def give_back(self, partition: Hashable, key: Hashable, items: Sequence[Item]) -> None:
-        """Put items that did not run back to the front of the lane that they were taken from, and release it."""
-        if self._leave(partition, key):
-            return
-        self._lanes[partition][key].queue.extendleft(reversed(items))
-        self._queued += len(items)
-        self.release(partition, key)
 
     def drop(self, partition: Hashable) -> None:
         """Forget what is queued of a partition; lanes that are taken are forgotten when they are released."""
