@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -16,6 +17,7 @@ from django_eventbus import (
     MessageContext,
     NotAnEvent,
     NotPublishable,
+    RetryPolicy,
     TransactionRequired,
     apublish,
     handler,
@@ -26,7 +28,7 @@ from django_eventbus import (
 from django_eventbus.bus import buses
 from django_eventbus.delivery.registry import groups_of
 from django_eventbus.exceptions import ContractError
-from django_eventbus.models import InboxMessage, OutboxMessage
+from django_eventbus.models import DeadLetter, InboxMessage, OutboxMessage
 from django_eventbus.models.control import bus_number
 from django_eventbus.outbox import publisher
 from django_eventbus.signals import domain_event_failed
@@ -336,3 +338,80 @@ def test_lists_are_for_queued_events() -> None:
 
         @handler(ItemAdded, name="desk.count", batch=10)
         def count(events: list[ItemAdded]) -> None: ...
+
+
+def test_a_worker_undoes_the_run_alone_whose_inline_event_was_refused() -> None:
+    @handler(CartFilled, name="desk.note", retry=RetryPolicy(max_attempts=1))
+    def note(event: CartFilled) -> ItemAdded:
+        effect("note", event.number)
+        return ItemAdded(cart_id=event.cart_id, number=event.number)
+
+    @handler(ItemAdded, name="desk.count")
+    def count(event: ItemAdded) -> None:
+        effect("count", event.number)
+        if event.number == 1:
+            raise OutOfStock
+
+    with transaction.atomic():
+        publish_many([CartFilled(cart_id=number, number=number) for number in range(3)])
+    report = drain()
+
+    assert effects() == [("note", 0), ("count", 0), ("note", 2), ("count", 2)]
+    assert (report.handled, report.dead) == (2, 1)
+    assert DeadLetter.objects.get().exception_type.endswith("OutOfStock")
+
+
+def test_a_handler_that_catches_what_an_inline_event_raised_has_failed_all_the_same() -> None:
+    @handler(CartFilled, name="desk.note", retry=RetryPolicy(max_attempts=1))
+    def note(event: CartFilled) -> None:
+        with contextlib.suppress(OutOfStock):
+            publish(ItemAdded(cart_id=event.cart_id))
+
+    @handler(ItemAdded, name="desk.refuse")
+    def refuse(event: ItemAdded) -> None:
+        effect("refuse")
+        raise OutOfStock
+
+    with transaction.atomic():
+        publish(CartFilled(cart_id=1))
+    report = drain()
+
+    assert effects() == []
+    assert (report.handled, report.dead) == (0, 1)
+    assert "left the transaction" in DeadLetter.objects.get().exception_message
+
+
+@pytest.mark.django_db(transaction=True)
+def test_events_on_commit_follow_the_commit_of_the_worker_and_go_with_a_failed_run() -> None:
+    @handler(CartFilled, name="desk.note", retry=RetryPolicy(max_attempts=1))
+    def note(event: CartFilled) -> None:
+        effect("note", event.number)
+        publish(CartViewed(cart_id=event.cart_id, number=event.number))
+        if event.number == 1:
+            raise OutOfStock
+
+    @handler(CartViewed, name="desk.view")
+    def view(event: CartViewed) -> None:
+        effect("view", event.number)
+
+    with transaction.atomic():
+        publish_many([CartFilled(cart_id=number, number=number) for number in range(3)])
+    drain()
+
+    assert effects() == [("note", 0), ("note", 2), ("view", 0), ("view", 2)]
+
+
+def test_every_bus_has_a_local_queue_of_its_own(settings: Any) -> None:
+    settings.EVENTBUS = {**KAFKA, "second": KAFKA["default"]}
+
+    @handler(CartFilled, name="desk.note")
+    def note(event: CartFilled) -> None:
+        effect("note", event.number)
+
+    with transaction.atomic():
+        publish(CartFilled(cart_id=1, number=1))
+        publish(CartFilled(cart_id=1, number=2), bus="second")
+    first = drain(bus="second")
+
+    assert (first.handled, effects()) == (1, [("note", 2)])
+    assert drain().handled == 1

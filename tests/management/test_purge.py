@@ -160,6 +160,17 @@ class TestArchive:
         assert set(SentMessage.objects.values_list("id", flat=True)) == kept
 
 
+    def test_of_a_local_queue_is_cut_with_its_bus(self, settings: Any) -> None:
+        broker = {"TRANSPORT": "kafka", "OPTIONS": {"bootstrap.servers": "localhost:9"}}
+        settings.EVENTBUS = {"default": {**broker, "OUTBOX": {"RETENTION": timedelta(days=7)}}}
+        sent(8, bus="default:local")
+        kept = sent(6, bus="default:local")
+
+        purge()
+
+        assert SentMessage.objects.get().pk == kept
+
+
 class TestDeadLetters:
     def test_that_are_open_stay_for_ever(self) -> None:
         kept = {letter(DeadLetterStatus.DEAD, failed=9000), letter(DeadLetterStatus.REPLAYING, failed=9000)}
