@@ -120,10 +120,11 @@ def _configs() -> list[BusConfig]:
 
 
 def _aliases() -> list[str]:
-    if not (served := [config.database for config in _configs()]):
+    try:
+        named = buses.databases()
+    except ConfigurationError:
         return []
-    handled = {handler.using for handler in handlers.all()}
-    return list(dict.fromkeys([*served, *(alias for alias in connections if alias in handled)]))
+    return [alias for alias in named if alias in connections]  # check_handlers tells of the others
 
 
 def _message(problem: Problem) -> CheckMessage:

@@ -175,6 +175,24 @@ def test_declarations_are_looked_at() -> None:
         assert "E060" in ids(checks.check_handlers)
 
 
+def test_databases_of_handlers_are_looked_at_too_and_unknown_ones_do_no_harm(monkeypatch: pytest.MonkeyPatch) -> None:
+    with handlers.isolated(), events.isolated():
+
+        @event("tests.checks.looked-at", topic="checks", domain="tests")
+        class Looked:
+            number: int
+
+        def look(event: Looked) -> None: ...
+
+        for alias in ("other", "nowhere"):
+            handler(Looked, name=f"tests.{alias}", using=alias)(look)
+        monkeypatch.setattr(type(connections["other"]), "vendor", "oracle")
+
+        messages = checks.check_databases()
+
+    assert [message.msg.split()[1] for message in messages if message.id == "eventbus.E040"] == ["'default'", "'other'"]
+
+
 def test_command_fails_on_what_the_checks_find(settings: Any) -> None:
     settings.EVENTBUS = {"default": {"TRANSPRT": "kafka"}}
 
