@@ -202,7 +202,7 @@ class Relay:
         if step.outage is not None:
             self._is_backing_off = True
             self._pause = self._supervisor.pause()
-            self._become(RelayState.BACKING_OFF, reason=step.outage.code)
+            self._become(RelayState.BACKING_OFF, reason=step.outage.told)
         else:
             self._is_backing_off = False
             self._supervisor.recovered()

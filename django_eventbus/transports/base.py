@@ -38,6 +38,18 @@ class Failure(NamedTuple):
     kind: FailureKind
     code: str
 
+    @property
+    def told(self) -> str:
+        """Say to operators why nothing is sent; the code alone is the client's language."""
+        match self.kind:
+            case FailureKind.TRANSPORT_DOWN:
+                what = "broker unreachable"
+            case FailureKind.PRODUCER_FAULT:
+                what = "broker refuses this producer"
+            case _:
+                what = "nothing gets through"
+        return f"{what} ({self.code})"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SendResult:

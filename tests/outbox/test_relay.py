@@ -324,10 +324,20 @@ def test_a_relay_tells_what_it_sent_buried_and_became(heard: list[dict[str, Any]
     assert states == [RelayState.ACTIVE, RelayState.STOPPED]
 
 
-def test_an_outage_is_told_once_and_its_end_too(heard: list[dict[str, Any]]) -> None:
+@pytest.mark.parametrize(
+    ("kind", "code", "words"),
+    [
+        (FailureKind.TRANSPORT_DOWN, "_PURGE_QUEUE", "broker unreachable (_PURGE_QUEUE)"),
+        (FailureKind.PRODUCER_FAULT, "_FENCED", "broker refuses this producer (_FENCED)"),
+        (FailureKind.NOT_SENT, "not_delivered_yet", "nothing gets through (not_delivered_yet)"),
+    ],
+)
+def test_an_outage_is_told_once_in_words_and_its_end_too(
+    heard: list[dict[str, Any]], kind: FailureKind, code: str, words: str
+) -> None:
     append("1")
     sender = RecordingSender()
-    sender.rule = failing(FailureKind.TRANSPORT_DOWN, code="_ALL_BROKERS_DOWN")
+    sender.rule = failing(kind, code=code)
 
     with relaying(sender):
         eventually(lambda: len(sender.batches) >= 3)
@@ -337,7 +347,7 @@ def test_an_outage_is_told_once_and_its_end_too(heard: list[dict[str, Any]]) -> 
     told = [(each["state"], each["reason"]) for each in heard if each["signal"] is signals.relay_state_changed]
     assert told == [
         (RelayState.ACTIVE, ""),
-        (RelayState.BACKING_OFF, "_ALL_BROKERS_DOWN"),
+        (RelayState.BACKING_OFF, words),
         (RelayState.ACTIVE, ""),
         (RelayState.STOPPED, ""),
     ]

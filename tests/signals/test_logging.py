@@ -198,8 +198,8 @@ def test_connecting_twice_logs_once(caplog: pytest.LogCaptureFixture) -> None:
         ),
         (
             signals.relay_state_changed,
-            {"bus": "default", "using": "default", "state": RelayState.BACKING_OFF, "reason": "_TRANSPORT"},
-            ("WARNING", "relay bus=default using=default state=backing_off reason=_TRANSPORT"),
+            {"bus": "default", "using": "default", "state": RelayState.BACKING_OFF, "reason": "broker unreachable"},
+            ("WARNING", "relay bus=default using=default state=backing_off reason=broker unreachable"),
         ),
         (
             signals.dead_letter_replayed,
