@@ -11,9 +11,9 @@ import pytest
 from django.db import transaction
 from opentelemetry import trace
 
-from django_eventbus import MessageContext, RetryPolicy, message_context, publish
+from django_eventbus import MessageContext, RetryPolicy, cancel, message_context, publish
 from django_eventbus.delivery.replay import replay
-from django_eventbus.models import DeadLetter, OutboxMessage, RetryMessage
+from django_eventbus.models import DeadLetter, OutboxMessage, RetryMessage, ScheduledMessage
 from django_eventbus.models.dead_letter import unpack_headers
 from django_eventbus.signals import message_handled
 from tests.conformance.happenings import Counted, Doubled, Unheard, noted, noting
@@ -67,6 +67,22 @@ def test_what_was_published_before_anybody_listened_is_handled(world: World) -> 
 
     world.wait_until(lambda: len(noted("tests.note")) >= 5)
     assert noted("tests.note") == [0, 1, 2, 3, 4]
+
+
+def test_events_are_handled_when_they_are_due_unless_they_are_called_back(world: World) -> None:
+    noting("tests.note")
+    world.start()
+
+    world.publish(Counted(key="a", number=3), delay=1.0)
+    (called_back,) = world.publish(Counted(key="a", number=2), delay=0.5)
+    world.publish(Counted(key="a", number=1), delay=0.3)
+    world.publish(Counted(key="a", number=0))
+    with transaction.atomic():
+        was_waiting = cancel(called_back)
+
+    world.wait_until(lambda: noted("tests.note")[-1:] == [3])
+    assert noted("tests.note") == ([0, 1, 3] if was_waiting else [0, 1, 2, 3])
+    assert not ScheduledMessage.objects.exists()
 
 
 def test_a_rolled_back_event_is_never_sent(world: World) -> None:
