@@ -16,7 +16,7 @@ from typing import Any
 
 from asgiref.sync import ThreadSensitiveContext, sync_to_async
 
-from .connections import close_connections, refresh_connections
+from .connections import close_connections
 from .persistence import Attempt
 from .run import Run
 from .running import arun_each, arun_outside
@@ -82,7 +82,6 @@ class EventLoop:
     async def _perform(self, job: Job) -> None:
         failure: BaseException | None = None
         try:
-            await sync_to_async(refresh_connections)()
             for work in job.work:
                 await (self._lane(work) if isinstance(work, Waiting) else self._arrival(work))
         # The boundary of a turn: what is left is a defect of this package, and ends the worker.
@@ -127,4 +126,3 @@ class EventLoop:
             await asyncio.sleep(attempt.pause)
             if attempt.is_outage and self._turn.sleep(0):
                 raise Abandoned
-            await sync_to_async(refresh_connections)()

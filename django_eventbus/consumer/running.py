@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
 from asgiref.sync import sync_to_async
@@ -10,6 +10,7 @@ from asgiref.sync import sync_to_async
 from django_eventbus.conf import BusConfig
 from django_eventbus.delivery import running
 
+from .connections import refresh_connections
 from .run import Run
 from .trouble import Clash, CommitRefused, Interrupted, Outage, TransactionEnded, Trouble, diagnose_outside
 from .unit import Ledger, Unit
@@ -63,36 +64,30 @@ def run_outside(look: Callable[[], Run | None], ledger: Callable[[], Ledger], *,
 
 
 async def arun_each(make_ledger: Callable[[], Ledger], *, using: str, config: BusConfig) -> None:
-    """Run a unit of async handlers; every database call goes through the thread of the current context."""
-    unit = await sync_to_async(_enter)(make_ledger, using)
-    last: Run | None = None
-    try:
-        due = unit.due()
-        while (run := await sync_to_async(_next)(due)) is not None:
-            last = run
-            try:
-                await running.arun(run.delivery, config)
-                await sync_to_async(unit.succeed)([run])
-            # The boundary of a run: whatever a handler raises is its own failure, and undone alone.
-            except Exception as exc:  # noqa: BLE001
-                await sync_to_async(_fail)(unit, run, exc)
-    except BaseException as exc:
-        await sync_to_async(unit.__exit__)(type(exc), exc, exc.__traceback__)
-        if isinstance(exc, Clash):
-            exc.run = exc.run or last
-        raise
-    try:
-        await sync_to_async(unit.__exit__)(None, None, None)
-    except (Clash, CommitRefused) as exc:
-        exc.run = last
-        raise
+    """Run a unit of async handlers; every database call goes through the thread of the current context.
+
+    A visit to that thread costs as much as a statement, so between two handlers there is one.
+    """
+    steps = _steps(make_ledger, using)
+    run = await sync_to_async(_advance)(steps, None)
+    while run is not None:
+        failure: Exception | None = None
+        try:
+            await running.arun(run.delivery, config)
+        # The boundary of a run: whatever a handler raises is its own failure, and undone alone.
+        except Exception as exc:  # noqa: BLE001
+            failure = exc
+        except BaseException:
+            await sync_to_async(steps.close)()
+            raise
+        run = await sync_to_async(_advance)(steps, failure)
 
 
 async def arun_outside(
     look: Callable[[], Run | None], ledger: Callable[[], Ledger], *, using: str, config: BusConfig
 ) -> None:
     """Do what `run_outside` does for an async handler."""
-    run = await sync_to_async(look)()
+    run = await sync_to_async(_look)(look)
     returned: list[Any] = []
     failure: Exception | None = None
     if run is not None:
@@ -110,12 +105,42 @@ async def arun_outside(
     await sync_to_async(settle)()
 
 
-def _enter(make_ledger: Callable[[], Ledger], using: str) -> Unit:
-    return Unit(make_ledger(), using=using).__enter__()
+def _look(look: Callable[[], Run | None]) -> Run | None:
+    refresh_connections()
+    return look()
 
 
-def _next(due: Iterator[Run]) -> Run | None:
-    return next(due, None)
+def _steps(make_ledger: Callable[[], Ledger], using: str) -> Generator[Run, Exception | None, None]:
+    """Yield each run of a unit, and be told how its handler failed, or None."""
+    last: Run | None = None
+    refresh_connections()
+    try:
+        with Unit(make_ledger(), using=using) as unit:
+            for run in unit.due():
+                last = run
+                failure = yield run
+                if failure is None:
+                    _keep(unit, run)
+                else:
+                    _fail(unit, run, failure)
+    except (Clash, CommitRefused) as exc:
+        exc.run = exc.run or last
+        raise
+
+
+def _advance(steps: Generator[Run, Exception | None, None], failure: Exception | None) -> Run | None:
+    try:
+        return steps.send(failure)
+    except StopIteration:
+        return None
+
+
+def _keep(unit: Unit, run: Run) -> None:
+    try:
+        unit.succeed([run])
+    # The boundary of a run: what shows only now that it did not succeed.
+    except Exception as exc:  # noqa: BLE001
+        _fail(unit, run, exc)
 
 
 def _run_part(unit: Unit, runs: Sequence[Run], config: BusConfig) -> None:
