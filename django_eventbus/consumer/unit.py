@@ -184,10 +184,10 @@ class Unit(AbstractContextManager["Unit"]):
     def _undo(self) -> None:
         # Hooks and the rollback mark belong to Django, not to the server: a bare ROLLBACK TO would leave both behind,
         # and the hooks of a failed run would fire.
+        self._connection.needs_rollback = False  # first: Django would refuse the statement on SQLite
         with self._own_statements():
             undo_savepoint(self.using)
         del self._connection.run_on_commit[self._hooks :]
-        self._connection.needs_rollback = False
 
     @contextmanager
     def _own_statements(self) -> Iterator[None]:
