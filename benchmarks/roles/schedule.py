@@ -35,7 +35,7 @@ class IdleRelay:
         self._reader = WindowReader(self.session, limit=config.outbox.batch_size)
 
     def turn(self) -> tuple[float, float]:
-        """Begin, lock, look at the schedule, read lanes and outbox, commit; return the seconds of it and of the look."""
+        """Begin, lock, look at the schedule, read the outbox, commit; return the seconds of all, and of the look."""
         began = time.perf_counter()
         self.session.begin()
         before = time.perf_counter()
