@@ -49,9 +49,9 @@ class Arrivals:
 
     def open(self) -> None:
         """Fence, take and look in one round trip."""
-        inbox = [row for run in self._runs for row in inbox_rows(run)]
         lanes = {run.delivery.lane for run in self._runs}
-        opened = open_fenced([run.fence for run in self._runs], using=self._using, inbox=inbox, lanes=lanes)
+        fences = [claim.fences[self._using] for claim in {run.claim for run in self._runs}]
+        opened = open_fenced(fences, using=self._using, inbox=inbox_rows(self._runs), lanes=lanes)
         self._opened_at = monotonic()
         self._now = opened.now
         self._fresh, self._waiting = opened.fresh, opened.waiting
@@ -224,14 +224,14 @@ def open_fenced(
     return opened
 
 
-def inbox_rows(run: Run) -> list[InboxRow]:
-    """Return what the inbox keeps of a run: a row for each name that its handler ever had."""
-    delivery = run.delivery
-    if delivery.handler.is_idempotent:
-        return []
-    partition, offset = run.fence.partition_id, delivery.record.offset
-    names = delivery.handler.names
-    return [InboxRow(key, name, partition, offset) for key, name in zip(delivery.inbox_keys, names, strict=True)]
+def inbox_rows(runs: Iterable[Run]) -> list[InboxRow]:
+    """Return what the inbox keeps of runs: a row for each name that the handler ever had."""
+    return [
+        InboxRow(key, name, run.fence.partition_id, run.delivery.record.offset)
+        for run in runs
+        if not run.delivery.handler.is_idempotent
+        for key, name in zip(run.delivery.inbox_keys, run.delivery.handler.names, strict=True)
+    ]
 
 
 def retry_row(run: Run, *, attempts: int, available_at: datetime | None) -> RetryMessage:

@@ -6,10 +6,10 @@ three times and never ended is made a dead letter instead of a fourth crash. The
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TypeVar
 
 from django.db import transaction
+from msgspec.structs import replace
 
 from django_eventbus.models import PartitionEpoch
 

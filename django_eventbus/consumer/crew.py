@@ -29,6 +29,7 @@ from .turn import Arrival, Turn, Waiting
 logger = logging.getLogger(__name__)
 
 IDLE = 1.0  # seconds without work after which a thread closes its connections
+LINGER = 0.02  # seconds that a list of a batch handler is given to fill up while other lists are handled
 
 Item = Arrival | Waiting
 Lane = tuple[Claim, Hashable]  # a partition, and the key of one of its lanes
@@ -63,14 +64,17 @@ News = Finished | Unowned | Defect
 class Crew:
     """Threads that take from the lanes, each with database connections of its own.
 
-    `_changed` guards the lanes and the counters; what is finished goes to the thread that owns the consumer.
+    One lock, which both conditions share, guards the lanes and the counters: `_changed` wakes who looks for work,
+    `_ended` who waits for its end. What is finished goes to the thread that owns the consumer.
     """
 
     def __init__(self, group: HandlerGroup, config: BusConfig, *, threads: int, reporter: Reporter) -> None:
         self.news: SimpleQueue[News] = SimpleQueue()
         self.is_careful = False  # one message at a time in the whole process
         self._config = config
-        self._changed = threading.Condition()
+        lock = threading.RLock()
+        self._changed = threading.Condition(lock)
+        self._ended = threading.Condition(lock)
         self._lanes: Lanes[Item] = Lanes()
         self._idle = 0
         self._is_stopping = threading.Event()
@@ -108,7 +112,7 @@ class Crew:
         with self._changed:
             for item in arrivals:
                 self._lanes.add(item, partition=item.claim, key=lane_key(item.record))
-            self._changed.notify(len(arrivals))
+            self._changed.notify(len(arrivals) if self._shares else 1 + len(arrivals) // self._most)
 
     def submit_waiting(self, lane: Waiting) -> None:
         """Queue a waiting lane before the messages of its key."""
@@ -120,7 +124,7 @@ class Crew:
         """Forget what is queued of a partition."""
         with self._changed:
             self._lanes.drop(claim)
-            self._changed.notify_all()
+            self._ended.notify_all()
 
     def is_busy(self, claim: Claim) -> bool:
         """Say whether something of a partition is running."""
@@ -129,8 +133,8 @@ class Crew:
 
     def wait_for(self, is_over: Callable[[], bool], *, timeout: float) -> bool:
         """Wait until a condition holds that ends with finished work; return whether it does."""
-        with self._changed:
-            return self._changed.wait_for(is_over, timeout)
+        with self._ended:
+            return self._ended.wait_for(is_over, timeout)
 
     @property
     def out(self) -> int:
@@ -177,13 +181,22 @@ class Crew:
                         if self._lanes.ready and not self._lanes.out:
                             return self._taken(1)
                     elif self._lanes.ready:
-                        return self._taken(self._most)
+                        self._changed.wait_for(self._is_worth_taking, LINGER)
+                        if self._lanes.ready and not self.is_careful:
+                            return self._taken(self._most)
+                        continue
                     if not self._changed.wait(IDLE) and not self._lanes.ready:
                         close_connections()
                         self._changed.wait()
                 return None
             finally:
                 self._idle -= 1
+
+    def _is_worth_taking(self) -> bool:
+        # A list that is taken as soon as it has a few messages costs as many statements as a full one. While somebody
+        # else is at work nothing is lost by letting it fill up; LINGER bounds that where the other takes long.
+        is_alone = not self._lanes.out
+        return self._shares or is_alone or self._lanes.ready >= self._most or self._is_stopping.is_set()
 
     def _taken(self, limit: int) -> list[Taken]:
         found = self._lanes.take(limit, takers=self._idle if self._shares else 1)
@@ -254,7 +267,8 @@ class Crew:
         with self._changed:
             for claim, key, _ in taken:
                 self._lanes.release(claim, key)
-            self._changed.notify_all()
+            self._changed.notify(self._lanes.ready)
+            self._ended.notify_all()
 
     def _end(self, items: Sequence[Item]) -> None:
         for item in items:

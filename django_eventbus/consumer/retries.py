@@ -222,7 +222,7 @@ class Retries:
         for alias, runs in by_alias.items():
             # On another alias this commits first: a crash in between fans out again, and its inbox knows the message.
             with transaction.atomic(using=alias):
-                fresh = take_messages(alias, [row for run in runs for row in inbox_rows(run)])
+                fresh = take_messages(alias, inbox_rows(runs))
                 new = [run for run in runs if run.delivery.handler.is_idempotent or run.delivery.inbox_key in fresh]
                 rows = RetryMessage.objects.using(alias)
                 rows.enqueue([retry_row(run, attempts=0, available_at=None) for run in new])

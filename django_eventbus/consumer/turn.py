@@ -12,6 +12,7 @@ from typing import TypeVar
 from uuid import UUID
 
 from django.db import DatabaseError, transaction
+from msgspec import Struct
 
 from django_eventbus.conf import BusConfig
 from django_eventbus.delivery.deliveries import Broken, Received
@@ -46,8 +47,7 @@ class Mode(Enum):
     ASYNC = "async"  # on the event loop, if there is one
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Arrival:
+class Arrival(Struct, frozen=True, kw_only=True, eq=False):
     """A record that the broker delivered."""
 
     record: Record
@@ -55,8 +55,7 @@ class Arrival:
     condemned: BaseException | None = None  # careful mode: it must not run, for it kills its process
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Waiting:
+class Waiting(Struct, frozen=True, kw_only=True, eq=False):
     """A lane of the retry table whose first row is due."""
 
     lane: UUID

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from asgiref.sync import async_to_sync, sync_to_async
 from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_eventbus import telemetry
 from django_eventbus.conf import BusConfig
@@ -24,6 +25,7 @@ from .dispatch import publish
 from .handler import Handler
 
 T = TypeVar("T")
+FAILED = 3  # PQTRANS_INERROR of libpq: psycopg is optional, and its enum takes longer to ask than the question
 Returned = list[Any]  # events that a handler wants published
 
 
@@ -91,12 +93,12 @@ def publish_context(deliveries: Sequence[Delivery], config: BusConfig) -> Publis
     it there. A handler that trusts its sender passes it on with `message_context(tenant_id=context.tenant_id)`. What
     differs between the messages of a batch is not inherited.
     """
-    envelopes = [delivery.envelope for delivery in deliveries]
-    return PublishContext(
-        correlation_id=_shared(e.correlation_id or e.message_id for e in envelopes),
-        causation_id=_shared(e.message_id for e in envelopes),
-        tenant_id=_shared(e.tenant_id if e.source == config.source else None for e in envelopes),
-    )
+    each = [
+        (e.correlation_id or e.message_id, e.message_id, e.tenant_id if e.source == config.source else None)
+        for e in [delivery.envelope for delivery in deliveries]
+    ]
+    correlation_id, causation_id, tenant_id = each[0] if len(each) == 1 else map(_shared, zip(*each, strict=True))
+    return PublishContext(correlation_id=correlation_id, causation_id=causation_id, tenant_id=tenant_id)
 
 
 def _call(deliveries: Sequence[Delivery], config: BusConfig) -> Returned:
@@ -106,7 +108,8 @@ def _call(deliveries: Sequence[Delivery], config: BusConfig) -> Returned:
         return returned
     arguments = _arguments(deliveries, config)
     alias, started = alias_of(handler, config), time.monotonic()
-    depth = len(connections[alias].atomic_blocks)
+    connection = connections[alias]
+    depth = len(connection.atomic_blocks)
     try:
         made = call_handler(handler, arguments, using=alias)
     except Exception:
@@ -116,7 +119,7 @@ def _call(deliveries: Sequence[Delivery], config: BusConfig) -> Returned:
             raise  # an operator's Ctrl-C, not the handler's doing
         raise _escaped(handler, exc) from exc
     finally:
-        is_balanced = _restore_depth(alias, depth)
+        is_balanced = _restore_depth(connection, depth)
     if not is_balanced:
         raise HandlerMisbehaved(f"{handler.name} entered atomic() and did not leave it. Use it in a with statement.")
     if handler.timeout is not None and time.monotonic() - started > handler.timeout.total_seconds():
@@ -181,8 +184,8 @@ def _context(delivery: Delivery) -> MessageContext:
 def _require_sound_transaction(handler: Handler, alias: str) -> None:
     """Refuse what the server would answer COMMIT with a silent ROLLBACK for: the message would count as handled."""
     connection = connections[alias]
-    native = getattr(connection.connection, "info", None)  # psycopg's; SQLite has no failed state
-    has_failed = native is not None and native.transaction_status.name == "INERROR"
+    native = getattr(connection.connection, "pgconn", None)  # psycopg's; SQLite has no failed state
+    has_failed = native is not None and native.transaction_status == FAILED
     if connection.needs_rollback or connection.closed_in_transaction or has_failed:
         raise HandlerMisbehaved(
             f"{handler.name} left the transaction of {alias!r} broken: it caught a database error, or closed the "
@@ -190,9 +193,8 @@ def _require_sound_transaction(handler: Handler, alias: str) -> None:
         )
 
 
-def _restore_depth(alias: str, depth: int) -> bool:
+def _restore_depth(connection: BaseDatabaseWrapper, depth: int) -> bool:
     """Forget atomic blocks that a handler left open: the unit's own exit would only leave one of them, not commit."""
-    connection = connections[alias]
     surplus = len(connection.atomic_blocks) - depth
     if surplus > 0 and depth == 0:
         connection.in_atomic_block = False
@@ -224,5 +226,6 @@ def _span(deliveries: Sequence[Delivery], config: BusConfig) -> AbstractContextM
 
 
 def _shared(values: Iterable[T]) -> T | None:
-    found = set(values)
-    return found.pop() if len(found) == 1 else None
+    rest = iter(values)
+    first = next(rest)
+    return first if all(value == first for value in rest) else None

@@ -261,16 +261,20 @@ class KafkaConsumer:
 
 
 def _record(message: Message) -> Record:
-    kind, milliseconds = message.timestamp()
+    # By place: names would cost as much again, and this runs for every record.
     return Record(
-        topic=str(message.topic()),
-        partition=int(message.partition() or 0),
-        offset=int(message.offset() or 0),
-        key=message.key(),
-        value=message.value(),
-        headers=_headers(message),
-        timestamp=None if kind == TIMESTAMP_NOT_AVAILABLE else datetime.fromtimestamp(milliseconds / 1000, UTC),
+        cast("str", message.topic()),
+        cast("int", message.partition()),
+        cast("int", message.offset()),
+        message.key(),
+        message.value(),
+        _headers(message),
+        _moment(*message.timestamp()),
     )
+
+
+def _moment(kind: int, milliseconds: int) -> datetime | None:
+    return None if kind == TIMESTAMP_NOT_AVAILABLE else datetime.fromtimestamp(milliseconds / 1000, UTC)
 
 
 def _headers(message: Message) -> Sequence[tuple[str, bytes | None]]:
