@@ -8,12 +8,20 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from confluent_kafka import Producer
 
 from django_eventbus.conf import ConsumerConfig, OutboxConfig
 from django_eventbus.exceptions import ConfigurationError
 from django_eventbus.transports.base import ConsumerOptions
 from django_eventbus.transports.kafka import KafkaTransport
-from django_eventbus.transports.kafka.config import admin_config, consumer_config, problems, producer_config, redacted
+from django_eventbus.transports.kafka.config import (
+    FRAMING,
+    admin_config,
+    consumer_config,
+    problems,
+    producer_config,
+    redacted,
+)
 
 from .conftest import bus_config
 
@@ -118,6 +126,7 @@ def test_sound_settings_have_no_problems() -> None:
         ({"producer_options": {"message.timeout.ms": "soon"}}, ["message.timeout.ms", "'soon'", "milliseconds"]),
         ({"outbox": OutboxConfig(send_deadline=timedelta(seconds=30))}, ["SEND_DEADLINE", "GRACE"]),
         ({"outbox": OutboxConfig(max_event_bytes=2_000_000)}, ["MAX_EVENT_BYTES", "message.max.bytes"]),
+        ({"outbox": OutboxConfig(max_event_bytes=1_000_000)}, ["MAX_EVENT_BYTES", "message.max.bytes"]),
         (
             {"options": {"bootstrap.servers": "k:1", "sasl.mechanism": "FOO"}},
             ["['OPTIONS']['sasl.mechanism']", "'FOO'", "SCRAM-SHA-256"],
@@ -134,6 +143,19 @@ def test_a_dangerous_setting_is_named_with_its_path(changes: dict[str, Any], wor
 
     assert any(all(word in text for word in words) for text in texts), texts
     assert all("EVENTBUS['default']" in text for text in texts)
+
+
+def test_the_largest_event_that_the_check_allows_can_be_sent() -> None:
+    largest = 1_000_000 - FRAMING
+    bus = bus_config("127.0.0.1:1", **PLAIN | {"outbox": OutboxConfig(max_event_bytes=largest)})
+    headers: list[tuple[str, str | bytes | None]] = [(f"ce_name{number:02}", b"x" * 13) for number in range(40)]
+    used = 10 + sum(len(name) + len(value or b"") for name, value in headers)
+    client = Producer(producer_config(bus, client_id="relay") | {"bootstrap.servers": ""})
+
+    client.produce("orders", key=b"k" * 10, value=b"v" * (largest - used), headers=headers)  # raises what is too large
+
+    client.purge()
+    assert problems(bus) == []
 
 
 def test_asking_for_what_librdkafka_takes_starts_nothing() -> None:

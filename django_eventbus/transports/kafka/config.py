@@ -16,6 +16,7 @@ __all__ = ["admin_config", "consumer_config", "problems", "producer_config", "re
 
 SMALLEST_BATCH = 16_384  # bytes; below it a batch holds hardly more than one record
 LARGEST_RECORD = 1_000_000  # bytes; librdkafka's default of message.max.bytes
+FRAMING = 1024  # bytes; what librdkafka counts on top of key, value and headers, with room for many headers
 
 _SHARED_DEFAULTS: dict[str, Any] = {
     "socket.keepalive.enable": True,
@@ -191,11 +192,11 @@ def _timing(bus: BusConfig) -> Iterator[str]:
 
 def _sizes(bus: BusConfig) -> Iterator[str]:
     limit = producer_config(bus, client_id="check")["message.max.bytes"]
-    if str(limit).isdigit() and bus.outbox.max_event_bytes > int(limit):
+    if str(limit).isdigit() and bus.outbox.max_event_bytes + FRAMING > int(limit):
         yield (
-            f"EVENTBUS[{bus.alias!r}]['OUTBOX']['MAX_EVENT_BYTES'] ({bus.outbox.max_event_bytes}) exceeds "
-            f"PRODUCER_OPTIONS['message.max.bytes'] ({limit}): such events could never be sent. Lower it, or "
-            f"raise both this option and the topic's max.message.bytes."
+            f"EVENTBUS[{bus.alias!r}]['OUTBOX']['MAX_EVENT_BYTES'] ({bus.outbox.max_event_bytes}) leaves less than "
+            f"{FRAMING} bytes of PRODUCER_OPTIONS['message.max.bytes'] ({limit}) for what Kafka adds: such events "
+            "could never be sent. Lower it, or raise both this option and the topic's max.message.bytes."
         )
 
 
