@@ -90,6 +90,7 @@ def bill(event): ...
 """
     module = tmp_path / "handlers.py"
 
+    namespace: dict[str, Any] = {}
     for names in ({"second": "second", "alias": "old"}, {"second": "other", "alias": "older"}):
         module.write_text(source.format(**names))
         namespace = runpy.run_path(str(module))
