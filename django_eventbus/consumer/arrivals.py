@@ -19,7 +19,7 @@ from django_eventbus.models.dead_letter import pack_headers
 from django_eventbus.models.outbox import HELD_UNTIL
 from django_eventbus.models.retry import type_name
 from django_eventbus.models.text import LONGEST_MESSAGE, LONGEST_NAME, storable
-from django_eventbus.models.unit import InboxRow, Opened, open_unit
+from django_eventbus.models.unit import InboxRow, Opened, keep_savepoint, open_unit
 from django_eventbus.sagas.preloading import preload
 
 from .failing import Again, Dead, conclude
@@ -58,6 +58,7 @@ class Arrivals:
         self._unhandled = set(opened.fresh)
         if steps := [run.delivery for run in self._runs if self._is_step(run)]:
             preload(steps, using=self._using)
+            keep_savepoint(self._using)  # else the first run that is undone would give back the locks of all others
 
     def admitted(self) -> Iterator[Run]:
         """Yield what is no duplicate and whose key does not wait."""

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.postgres_only
 
 PATIENCE = 10.0
 WAITING_BACKENDS = """
-SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'
+SELECT count(*) FROM pg_stat_clear_snapshot(), pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'
 """
 
 
@@ -162,6 +162,66 @@ def test_a_step_waits_for_the_one_that_holds_the_row(scenes: tuple[Scene, Scene]
 
     assert runs == [0, 1]
     assert SagaState.objects.get().state == '{"touches":2}'
+
+
+def test_units_that_meet_the_same_instances_in_opposite_order_end_in_no_deadlock(
+    scenes: tuple[Scene, Scene], caplog: pytest.LogCaptureFixture
+) -> None:
+    runs: list[str] = []
+
+    class Racing(Saga[Count], name="shop.Racing", correlate="order_id"):
+        @starts(Placed)
+        def begin(self, event: Placed) -> None: ...
+
+        @on(Touched)
+        def touch(self, event: Touched) -> None:
+            runs.append(self.key)
+            if len(runs) == 1:
+                wait_until_somebody_waits()
+            self.state.touches += 1
+
+    first, second = scenes
+    keys = ("1", "2", "3")
+    first.deliver(*[Placed(order_id=key) for key in keys])
+    at_once(
+        lambda: first.deliver(*[Touched(order_id=key) for key in keys]),
+        lambda: second.deliver(*[Touched(order_id=key) for key in reversed(keys)]),
+    )
+
+    assert "unit interrupted" not in caplog.text
+    assert sorted(runs) == sorted(keys * 2)
+    assert set(SagaState.objects.values_list("state", flat=True)) == {'{"touches":2}'}
+
+
+def test_a_step_that_fails_keeps_the_locks_of_the_others_of_its_unit(scenes: tuple[Scene, Scene]) -> None:
+    runs: list[str] = []
+
+    class Racing(Saga[Count], name="shop.Racing", correlate="order_id"):
+        @starts(Placed)
+        def begin(self, event: Placed) -> None: ...
+
+        @on(Touched)
+        def touch(self, event: Touched) -> None:
+            runs.append(self.key)
+            if runs == ["1"]:
+                raise LookupError
+            if self.key == "2" and len(runs) == 2:
+                wait_until_somebody_waits()
+            self.state.touches += 1
+
+    first, second = scenes
+    first.deliver(Placed(order_id="1"), Placed(order_id="2"))
+    started = threading.Event()
+
+    def begin_second() -> None:
+        while not runs:
+            started.wait(0.005)
+        second.deliver(Touched(order_id="2"))
+
+    at_once(lambda: first.deliver(Touched(order_id="1"), Touched(order_id="2")), begin_second)
+
+    assert runs == ["1", "2", "2"]
+    assert SagaState.objects.get(key="2").state == '{"touches":2}'
 
 
 @pytest.mark.parametrize("concurrency", ["lock", "optimistic"])
