@@ -106,13 +106,17 @@ def test_a_killed_process_loses_and_repeats_nothing_of_the_local_queue(start: St
     assert not DeadLetter.objects.exists()
 
 
-def test_what_handlers_of_the_local_queue_publish_travels_and_comes_back(start: Start, tmp_path: Path) -> None:
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_what_handlers_of_the_local_queue_publish_travels_and_comes_back(
+    start: Start, tmp_path: Path, processes: str
+) -> None:
     (tmp_path / "reached").touch()
     take_steps()
+    caught_up = ("--until-caught-up", "--timeout", str(PATIENCE), "--json")
 
-    queue = finish(start("consume_events", "--until-caught-up", "--timeout", str(PATIENCE), "--json"))
+    queue = finish(start("consume_events", "--processes", processes, *caught_up))
     sent = finish(start("drain_outbox", "--until-empty", "--timeout", str(PATIENCE), "--json"))
-    back = finish(start("consume_events", "--until-caught-up", "--timeout", str(PATIENCE), "--json"))
+    back = finish(start("consume_events", *caught_up))
 
     assert (queue["local"], queue["messages"]) == (STEPS, 0)
     assert sent["sent"] == STEPS
