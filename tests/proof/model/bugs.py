@@ -34,7 +34,7 @@ def floor_without_proof() -> Protocol:
 
     def look(state: State) -> Successors:
         for number, relay in enumerate(state.relays):
-            if relay.has_begun and not relay.has_read and relay.safe != state.last_id:
+            if relay.lanes is not None and not relay.has_read and relay.safe != state.last_id:
                 new = relay._replace(safe=state.last_id)
                 yield Label("look", number), sending.changed(state, number, new)
 

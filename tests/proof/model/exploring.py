@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from random import Random
 
 from tests.proof.model.handling import HANDLING
 from tests.proof.model.invariants import broken, is_goal
 from tests.proof.model.sending import SENDING
 from tests.proof.model.state import Bounds, State, beginning
-from tests.proof.model.steps import Label, Successors, Transition
+from tests.proof.model.steps import Label, Transition
 
 PROTOCOL: Mapping[str, Transition] = {one.name: one for one in (*SENDING, *HANDLING)}
 
@@ -107,11 +108,14 @@ class Explorer:
         return self.explored
 
 
-def follow(labels: Sequence[Label], bounds: Bounds) -> Way:
-    """Return the states that these steps lead through."""
-    state, way = beginning(bounds), []
-    for label in labels:
-        successors: Successors = PROTOCOL[label.name].step(state)
-        state = next(after for found, after in successors if found == label)
+def wander(bounds: Bounds, *, steps: int, random: Random) -> Way:
+    """Return a random walk; it ends where nothing more can be done."""
+    state = beginning(bounds)
+    way: Way = []
+    for _ in range(steps):
+        successors = [pair for one in PROTOCOL.values() for pair in one.step(state)]
+        if not successors:
+            break
+        label, state = random.choice(successors)
         way.append((label, state))
     return way

@@ -84,18 +84,27 @@ def open_unit(state: State) -> Successors:
 def open_retry(state: State) -> Successors:
     """Lock, compare epochs, and read the first row of a lane that is due."""
     for number, consumer in enumerate(state.consumers):
-        if not consumer.epoch or consumer.unit is not None:
+        unit = consumer.unit
+        is_again = unit is not None and unit.is_retry and not unit.is_open  # its last try was undone
+        heads = _due_heads(state)
+        if not consumer.epoch or not (is_again or (unit is None and heads)):
             continue
-        for row in state.handlers[0].waiting:
-            if not row.is_due:
-                continue
-            if consumer.epoch != state.epoch:
-                yield Label("open_retry", number, "fenced"), changed(state, number, fenced(consumer))
-                break
-            first = next(one for one in state.handlers[0].waiting if _same_key(state, one.event, row.event))
-            unit = Unit(event=first.event, is_retry=True, is_open=True)
-            new = changed(state, number, consumer._replace(unit=unit))
-            yield Label("open_retry", number, str(first.event)), new
+        if consumer.epoch != state.epoch:
+            yield Label("open_retry", number, "fenced"), changed(state, number, fenced(consumer))
+        elif not heads:
+            yield Label("open_retry", number, "nothing"), changed(state, number, consumer._replace(unit=None))
+        else:
+            for event in heads:
+                opened = consumer._replace(unit=Unit(event=event, is_retry=True, is_open=True))
+                yield Label("open_retry", number, str(event)), changed(state, number, opened)
+
+
+def _due_heads(state: State) -> list[int]:
+    """Return the first event of each lane in which something is due."""
+    rows = state.handlers[0].waiting
+    due = {state.key_of(row.event) for row in rows if row.is_due}
+    heads = {state.key_of(row.event): row.event for row in reversed(rows)}
+    return [heads[key] for key in sorted(due)]
 
 
 @transition("django_eventbus.consumer.running.run_each", "django_eventbus.delivery.running.run")
@@ -134,7 +143,7 @@ def commit_unit(state: State) -> Successors:
             continue
         if unit.is_evicted:
             # The partition is looked at again: an epoch that was raised is found with the next unit.
-            new = consumer._replace(unit=None if unit.is_retry else Unit(event=unit.event))
+            new = consumer._replace(unit=Unit(event=unit.event, is_retry=unit.is_retry))
             yield Label("commit_unit", number, "in vain"), changed(state, number, new)
             continue
         handlers = tuple(

@@ -69,7 +69,7 @@ def begin(state: State) -> Successors:
 def look(state: State) -> Successors:
     """See who writes: an id is safe once all have ended who were writing when it was the newest."""
     for number, relay in enumerate(state.relays):
-        if not state.is_looking or not relay.has_begun or relay.is_evicted or relay.has_read:
+        if not state.is_looking or relay.lanes is None or relay.probe or relay.is_evicted or relay.has_read:
             continue
         writing = tuple(writer.id for writer in state.writers if writer.is_open)
         if relay.candidate is None:
@@ -81,26 +81,30 @@ def look(state: State) -> Successors:
             yield Label("look", number), changed(state, number, new)
 
 
-@transition(
-    "django_eventbus.outbox.reader.WindowReader.read",
-    "django_eventbus.models.relay_lanes.RelayLanes.waiting",
-    "django_eventbus.models.relay_lanes.RelayLanes.read",
-)
-def read(state: State) -> Successors:
-    """Read what waits in lanes, one of each key, and the next rows above the floor."""
+@transition("django_eventbus.models.relay_lanes.RelayLanes.waiting", "django_eventbus.models.relay_lanes.RelayLanes.read")
+def read_lanes(state: State) -> Successors:
+    """Read which keys wait, and the first event of each."""
     for number, relay in enumerate(state.relays):
-        if not relay.has_begun or relay.is_evicted or relay.has_read:
+        if not relay.has_begun or relay.is_evicted or relay.lanes is not None:
+            continue
+        heads = {state.key_of(id_): id_ for id_ in reversed(state.parked)}
+        new = relay._replace(lanes=state.lanes, probe=tuple(sorted(heads.values())))
+        yield Label("read_lanes", number), changed(state, number, new)
+
+
+@transition("django_eventbus.outbox.reader.WindowReader.read", "django_eventbus.outbox.parking.Aside.divide")
+def read(state: State) -> Successors:
+    """Read the next rows above the floor."""
+    for number, relay in enumerate(state.relays):
+        if relay.lanes is None or relay.probe or relay.is_evicted or relay.has_read:
             continue
         rows = tuple(sorted(id_ for id_ in state.outbox if id_ > relay.floor))[:LIMIT]
-        keys = {state.key_of(id_) for id_ in state.parked}
-        heads = tuple(min(id_ for id_ in state.parked if state.key_of(id_) == key) for key in sorted(keys))
         new = relay._replace(
             has_read=True,
             safe_at_read=relay.safe,
             first=rows[0] if rows else 0,
-            probe=heads,
-            batch=tuple(id_ for id_ in rows if state.key_of(id_) not in keys),
-            aside=tuple(id_ for id_ in rows if state.key_of(id_) in keys),
+            batch=tuple(id_ for id_ in rows if state.key_of(id_) not in relay.lanes),
+            aside=tuple(id_ for id_ in rows if state.key_of(id_) in relay.lanes),
         )
         yield Label("read", number), changed(state, number, new)
 
@@ -129,17 +133,20 @@ def do_not_send(state: State) -> Successors:
     for number, relay in enumerate(state.relays):
         for id_, rest in _next(relay):
             if spent := spend(state, "outages"):
-                yield Label("do_not_send", number, "outage"), changed(spent, number, rest._replace(probe=(), batch=()))
+                new = relay._replace(probe=()) if relay.probe else relay._replace(batch=())
+                yield Label("do_not_send", number, "outage"), changed(spent, number, new)
             if spent := spend(state, "refusals"):
                 spent = spent._replace(unsendable=state.unsendable | {id_})
-                new = rest._replace(refused=(*relay.refused, id_))
+                new = _without_key_of(state, id_, rest)._replace(refused=(*relay.refused, id_))
                 yield Label("do_not_send", number, f"refused {id_}"), changed(spent, number, new)
             if id_ in relay.batch and (spent := spend(state, "troubles")):
-                behind = tuple(one for one in rest.batch if state.key_of(one) == state.key_of(id_))
-                new = rest._replace(
-                    batch=tuple(one for one in rest.batch if one not in behind), troubled=(*relay.troubled, id_)
-                )
+                new = _without_key_of(state, id_, rest)._replace(troubled=(*relay.troubled, id_))
                 yield Label("do_not_send", number, f"trouble {id_}"), changed(spent, number, new)
+
+
+def _without_key_of(state: State, id_: int, relay: Relay) -> Relay:
+    """Hold back the later ones of a key: a sender acknowledges none around one that is not."""
+    return relay._replace(batch=tuple(one for one in relay.batch if state.key_of(one) != state.key_of(id_)))
 
 
 @transition("django_eventbus.transports.kafka.errors.kind_of")
@@ -148,7 +155,7 @@ def refuse_again(state: State) -> Successors:
     for number, relay in enumerate(state.relays):
         for id_, rest in _next(relay):
             if id_ in state.unsendable:
-                new = rest._replace(refused=(*relay.refused, id_))
+                new = _without_key_of(state, id_, rest)._replace(refused=(*relay.refused, id_))
                 yield Label("refuse_again", number, str(id_)), changed(state, number, new)
 
 
@@ -162,11 +169,16 @@ def settle(state: State) -> Successors:
             yield Label("settle", number, "in vain"), changed(state, number, Relay())
             continue
         gone = {*relay.acked, *relay.refused}
-        parked = {*state.parked, *relay.troubled, *relay.aside} - gone
+        found = {state.key_of(id_) for id_ in state.parked}
+        closed = {key for key in relay.lanes or "" if key not in found}
+        joined = {id_ for id_ in relay.aside if state.key_of(id_) not in closed}
+        parked = {*state.parked, *relay.troubled, *joined} - gone
+        lanes = {*state.lanes} - closed | {state.key_of(id_) for id_ in relay.troubled}
         floor = min(relay.safe_at_read, relay.first - 1) if relay.first else relay.safe_at_read
         learned = Relay(candidate=relay.candidate, safe=relay.safe, floor=max(relay.floor, floor))
         after = state._replace(
             outbox=state.outbox - gone - parked,
+            lanes="".join(sorted(lanes)),
             parked=tuple(sorted(parked)),
             buried=state.buried | set(relay.refused),
         )
@@ -193,9 +205,9 @@ def kill_relay(state: State) -> Successors:
 def notice_eviction(state: State) -> Successors:
     """Find the session gone before anything was read."""
     for number, relay in enumerate(state.relays):
-        if relay.is_evicted and not relay.has_read:
+        if relay.is_evicted and not relay.has_read and not relay.probe:
             yield Label("notice_eviction", number), changed(state, number, Relay())
 
 
-SENDING = (publish, commit, roll_back, begin, look, read, send, do_not_send, refuse_again, settle, evict_relay,
+SENDING = (publish, commit, roll_back, begin, read_lanes, look, read, send, do_not_send, refuse_again, settle, evict_relay,
            kill_relay, notice_eviction)  # fmt: skip

@@ -62,10 +62,11 @@ class Relay(NamedTuple):
     candidate: tuple[int, Events] | None = None  # last id given, and the writers that were open then
     safe: int = 0
     floor: int = 0
+    lanes: str | None = None  # keys that wait, once they are read
+    probe: Events = ()  # the first one that waits of each
     has_read: bool = False
     safe_at_read: int = 0
     batch: Events = ()  # read, not yet decided
-    probe: Events = ()  # parked ones that go first
     aside: Events = ()  # read, and to be parked behind others of their key
     acked: Events = ()
     refused: Events = ()
@@ -124,6 +125,7 @@ class State(NamedTuple):
     last_id: int
     writers: tuple[Writer, ...]
     outbox: frozenset[int]
+    lanes: str  # keys that wait; the last one's lane stays until somebody finds it empty
     parked: Events
     unsendable: frozenset[int]  # what the broker has refused, it refuses for ever
     buried: frozenset[int]  # dead letters of the outbox
@@ -157,6 +159,7 @@ def beginning(bounds: Bounds) -> State:
         last_id=there,
         writers=writers,
         outbox=frozenset(),
+        lanes="",
         parked=(),
         unsendable=frozenset(),
         buried=frozenset(),

@@ -27,3 +27,15 @@ class Listed:
 class Awaited:
     key: str
     number: int
+
+
+@event("sweep.opened", topic="/sweep.steps", domain="sweep", key="key")
+class Opened:
+    key: str
+    number: int
+
+
+@event("sweep.advanced", topic="/sweep.steps", domain="sweep", key="key")
+class Advanced:
+    key: str
+    number: int

@@ -9,7 +9,7 @@ from django_eventbus.delivery.registry import handler
 from django_eventbus.delivery.retry import RetryPolicy
 from tests.proof.sweep import plan
 from tests.proof.sweep.events import Awaited, Echoed, Listed, Stepped
-from tests.proof.sweep.models import Effect
+from tests.proof.sweep.noting import note
 
 POLICY = RetryPolicy(max_attempts=plan.ATTEMPTS, delays=(0.05,), jitter=0)
 
@@ -47,7 +47,4 @@ async def awaited(event: Awaited, context: MessageContext) -> None:
 
 
 def write(event: Stepped | Echoed | Listed | Awaited, context: MessageContext) -> None:
-    name, number = context.handler, event.number
-    Effect.objects.create(handler=name, event_id=context.message_id, key=event.key, number=number)
-    if plan.fails(name, event.key, number, attempt=context.attempt):
-        raise plan.Planned(f"{name} {event.key}/{number}")
+    note(context, key=event.key, number=event.number)

@@ -81,6 +81,7 @@ def findings(scenario: Scenario, *, is_undisturbed: bool) -> list[str]:
     found += _inbox(scenario, expected)
     if buses["default"].transport.capabilities.consumable:
         found += _journal(expected, is_undisturbed=is_undisturbed)
+    found += scenario.check()
     if scenario.act is operate:
         acts = OperatorAction.objects.count()
         found += [] if acts == DeadLetter.objects.count() else [f"{acts} acts of the operator"]
@@ -94,9 +95,8 @@ def _published(expected: Expectation) -> Iterator[str]:
 
 
 def _effects(expected: Expectation) -> Iterator[str]:
-    names = {event: name for name, handlers in plan.HANDLERS.items() for event in handlers}
-    rows = Effect.objects.order_by("id").values_list("handler", "key", "number", "event_id")
-    effects = [(Run(handler, Step(names[handler], key, number)), event_id) for handler, key, number, event_id in rows]
+    rows = Effect.objects.order_by("id").values_list("handler", "event", "key", "number", "event_id")
+    effects = [(Run(handler, Step(event, key, number)), event_id) for handler, event, key, number, event_id in rows]
     yield from _differences("effect", Counter(expected.handled), Counter(run for run, _ in effects))
     replayed = set(DeadLetter.objects.exclude(status=DeadLetterStatus.DEAD).values_list("message_id", flat=True))
     highest: dict[tuple[str, str], int] = defaultdict(int)
@@ -144,7 +144,7 @@ def _left(expected: Expectation) -> Iterator[str]:
 
 
 def _inbox(scenario: Scenario, expected: Expectation) -> Iterator[str]:
-    taken = len(expected.handled | expected.dead | expected.waiting) + scenario.unreadable
+    taken = len(expected.handled | expected.dead | expected.waiting) + scenario.unreadable + scenario.timeouts
     if (there := InboxMessage.objects.count()) != taken:
         yield f"{there} rows in the inbox, not {taken}"
 

@@ -19,6 +19,7 @@ class Published(models.Model):
 
 class Effect(models.Model):
     handler = models.TextField()
+    event = models.TextField()
     event_id = models.TextField()
     key = models.TextField()
     number = models.IntegerField()

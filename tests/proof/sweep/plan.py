@@ -9,14 +9,16 @@ from __future__ import annotations
 from tests.proof.sweep.settings import FOLDER
 
 ORDERED, SIBLING, HOLDING, ECHO = "sweep.ordered", "sweep.sibling", "sweep.holding", "sweep.echo"
-LISTED, AWAITED = "sweep.listed", "sweep.awaited"
+LISTED, AWAITED, JOURNEY = "sweep.listed", "sweep.awaited", "sweep.journey"
 HANDLERS = {
     "sweep.stepped": (ORDERED, SIBLING, HOLDING),
     "sweep.echoed": (ECHO,),
     "sweep.listed": (LISTED,),
     "sweep.awaited": (AWAITED,),
+    "sweep.opened": (JOURNEY,),
+    "sweep.advanced": (JOURNEY,),
 }
-FLAKY = (ORDERED, LISTED, AWAITED)
+FLAKY = (ORDERED, LISTED, AWAITED, JOURNEY)
 TROUBLED = 2  # number of the message that is in trouble
 ATTEMPTS = 3
 

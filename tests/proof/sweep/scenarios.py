@@ -6,10 +6,13 @@ what has to be there before; and what must have come of it in the end, beyond th
 
 from __future__ import annotations
 
+import json
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -17,10 +20,22 @@ from django.db import transaction
 
 from django_eventbus.bus import buses, publish, publish_many
 from django_eventbus.delivery.replay import discard, replay
-from django_eventbus.models import DeadLetter, OutboxLane, OutboxMessage, ParkedMessage, RetryMessage
+from django_eventbus.models import (
+    DeadLetter,
+    OutboxLane,
+    OutboxMessage,
+    ParkedMessage,
+    RecurringEvent,
+    RetryMessage,
+    SagaState,
+    ScheduledMessage,
+)
 from django_eventbus.models.outbox import HELD_UNTIL
+from django_eventbus.recurrence.registry import Recurring
+from django_eventbus.recurrence.runner import RecurringRunner
+from django_eventbus.recurrence.schedule import IntervalSchedule
 from django_eventbus.transports.base import FailureKind, TopicPartition
-from tests.proof.sweep.events import Awaited, Listed, Stepped
+from tests.proof.sweep.events import Advanced, Awaited, Listed, Opened, Stepped
 from tests.proof.sweep.journal import Journal
 from tests.proof.sweep.models import Published
 from tests.proof.sweep.settings import FOLDER
@@ -28,7 +43,7 @@ from tests.proof.sweep.settings import FOLDER
 PATIENCE = 20.0  # seconds that everything may take to settle
 COMMAND = UUID("0190a0a0-0000-7000-8000-000000000001")  # an operator clicks again where no answer came
 
-Event = type[Stepped] | type[Listed] | type[Awaited]
+Event = type[Stepped] | type[Listed] | type[Awaited] | type[Opened] | type[Advanced]
 Steps = tuple[tuple[Event, str, int], ...]  # event class, key, how many
 
 
@@ -41,6 +56,9 @@ class Scenario:
     steps: Steps = ()  # what is published
     settings: dict[str, Any] = field(default_factory=dict)  # of the bus
     refused: tuple[tuple[str, int, FailureKind, int], ...] = ()  # key, number, how, how often
+    delay: float | None = None  # seconds that events wait for their time
+    check: Callable[[], Iterable[str]] = lambda: ()  # names what else is wrong
+    timeouts: int = 0  # of sagas, that fire
     unreadable: int = 0  # records that no handler can get
     is_mended: bool = False  # dead letters end replayed, and held keys flow
     is_discarded: bool = False  # dead letters end discarded, and held keys flow
@@ -55,12 +73,12 @@ def publish_steps(scenario: Scenario) -> None:
         for number in range(1, count + 1):
             with transaction.atomic():
                 if not Published.objects.filter(event=event.__name__, key=key, number=number).exists():
-                    publish_one(event, key, number)
+                    publish_one(event, key, number, delay=scenario.delay)
     take_back(scenario.steps[0][0])
 
 
-def publish_one(event: Event, key: str, number: int) -> None:
-    found = publish(event(key=key, number=number))
+def publish_one(event: Event, key: str, number: int, *, delay: float | None) -> None:
+    found = publish(event(key=key, number=number), delay=delay)
     Published.objects.create(event_id=str(found), event=event.__name__, key=key, number=number)
 
 
@@ -107,11 +125,35 @@ def settle(scenario: Scenario) -> None:
         relay()
         if buses["default"].transport.capabilities.consumable:
             consume()
+            carry_queue(scenario)
         held = ParkedMessage.objects.filter(lane_id__in=_held_lanes()).count()
-        if OutboxMessage.objects.exists() or ParkedMessage.objects.count() > held or has_timed_retries():
+        if is_expecting() or OutboxMessage.objects.exists() or ParkedMessage.objects.count() > held or has_timed_retries():
             time.sleep(0.01)
             continue
         return
+
+
+def carry_queue(scenario: Scenario) -> None:
+    """Handle what waits in the local queue: timeouts of sagas."""
+    buses["default"].local.open_relay().run(threading.Event(), until_empty=True, timeout=PATIENCE)
+
+
+def recur(scenario: Scenario) -> None:
+    """Publish every occurrence that is due."""
+    runner = RecurringRunner(buses["default"].config, [TICK])
+    while runner.run_due() == 0.0:
+        pass
+
+
+def tick(at: datetime) -> Stepped:
+    number = OCCURRENCES - (datetime.now(UTC).date() - at.date()).days
+    Published.objects.create(event_id=f"tick {at}", event="Stepped", key="tick", number=number)
+    return Stepped(key="tick", number=number)
+
+
+def is_expecting() -> bool:
+    """Say whether an event will be due soon."""
+    return ScheduledMessage.objects.filter(due_at__lt=datetime.now(UTC) + timedelta(minutes=1)).exists()
 
 
 def has_timed_retries() -> bool:
@@ -147,6 +189,26 @@ def sent(scenario: Scenario) -> None:
         journal().write(place, key=b"plain", value=b"\xff", headers={"ce_specversion": "1.0", "ce_id": str(number)})
 
 
+def waited(scenario: Scenario) -> None:
+    """Let the time come of what was published for later."""
+    published(scenario)
+    time.sleep(scenario.delay or 0)
+
+
+def opened(scenario: Scenario) -> None:
+    """Start a saga, and let the time of its timeout come."""
+    sent(scenario)
+    consume()
+    time.sleep(0.2)
+
+
+def recurring(scenario: Scenario) -> None:
+    """Let three occurrences be due."""
+    recur(scenario)
+    first = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=OCCURRENCES - 1)
+    RecurringEvent.objects.update(next_at=first, available_at=first)
+
+
 def failed_once(scenario: Scenario) -> None:
     sent(scenario)
     consume()
@@ -180,6 +242,28 @@ REFUSALS = (
     ("echo", 1, FailureKind.TOPIC, 1),
 )
 
+OCCURRENCES = 3
+TICK = Recurring(
+    name="sweep.tick",
+    function=tick,
+    schedule=IntervalSchedule(every=timedelta(days=1)),
+    missed="all",
+    bus="default",
+    takes_moment=True,
+)
+
+
+def has_ended(*, count: int) -> Iterator[str]:
+    """Look at the one saga: it took each step once, and nothing of it waits."""
+    for status, state in SagaState.objects.values_list("status", "state"):
+        if (status, json.loads(state or "{}")) != ("completed", {"count": count}):
+            yield f"a saga is {status} with {state}"
+    if (there := SagaState.objects.count()) != 1:
+        yield f"{there} sagas"
+    if waiting := ScheduledMessage.objects.count():
+        yield f"{waiting} timeouts wait"
+
+
 SCENARIOS: dict[str, Scenario] = {
     "publish": Scenario(act=publish_steps, steps=STEPS),
     "relay": Scenario(prepare=published, act=relay, steps=STEPS),
@@ -197,5 +281,17 @@ SCENARIOS: dict[str, Scenario] = {
     "replayed": Scenario(prepare=revived, act=retry, steps=TROUBLE, is_mended=True),
     "discard": Scenario(prepare=dead, act=operate, steps=TROUBLE, is_discarded=True),
     "replay-refused": Scenario(prepare=dead, act=operate, steps=STEPS, refused=REFUSALS[:1], is_mended=True),
+    "schedule": Scenario(act=publish_steps, steps=STEPS, delay=0.3),
+    "scheduled": Scenario(prepare=waited, act=relay, steps=STEPS, delay=0.3),
+    "recurring": Scenario(prepare=recurring, act=recur, steps=((Stepped, "tick", OCCURRENCES),)),
+    "saga": Scenario(
+        prepare=sent,
+        act=consume,
+        steps=((Opened, "flaky trip", 1), (Advanced, "flaky trip", 2)),
+        check=partial(has_ended, count=2),
+    ),
+    "saga-timeout": Scenario(
+        prepare=opened, act=carry_queue, steps=((Opened, "short", 1),), timeouts=1, check=partial(has_ended, count=100)
+    ),
     "local": Scenario(act=published_and_carried, steps=STEPS + TROUBLE, settings=LOCAL),
 }
