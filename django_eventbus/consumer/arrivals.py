@@ -14,6 +14,7 @@ from django_eventbus.delivery.dead_letters import Burial, bury
 from django_eventbus.delivery.deliveries import Broken, Outcome
 from django_eventbus.delivery.handler import Place
 from django_eventbus.delivery.handover import Task, patience, send, task_for
+from django_eventbus.delivery.row_locks import lock_rows
 from django_eventbus.models import InboxMessage, RetryMessage
 from django_eventbus.models.dead_letter import pack_headers
 from django_eventbus.models.outbox import HELD_UNTIL
@@ -56,8 +57,11 @@ class Arrivals:
         self._now = opened.now
         self._fresh, self._waiting = opened.fresh, opened.waiting
         self._unhandled = set(opened.fresh)
-        if steps := [run.delivery for run in self._runs if self._is_step(run)]:
+        expected = [run.delivery for run in self._runs if self._is_expected(run)]
+        steps = [delivery for delivery in expected if delivery.handler.saga_key is not None]
+        if steps:
             preload(steps, using=self._using)
+        if lock_rows(expected, using=self._using) or steps:
             keep_savepoint(self._using)  # else the first run that is undone would give back the locks of all others
 
     def admitted(self) -> Iterator[Run]:
@@ -79,9 +83,9 @@ class Arrivals:
         self._rows.append(retry_row(run, attempts=0, available_at=None))
         return True
 
-    def _is_step(self, run: Run) -> bool:
+    def _is_expected(self, run: Run) -> bool:
         delivery = run.delivery
-        if delivery.handler.saga_key is None:
+        if delivery.handler.saga_key is None and delivery.handler.state is None:
             return False
         return delivery.lane not in self._waiting and self._fresh.issuperset(delivery.inbox_keys)
 
