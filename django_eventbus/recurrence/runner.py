@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from django.db import transaction
+from django.db import InterfaceError, OperationalError, connections, transaction
 
 from django_eventbus.conf import BusConfig
 from django_eventbus.consumer.connections import refresh_connections
@@ -82,11 +82,15 @@ class RecurringRunner:
         return [row for row in found if not row.is_paused]
 
     def _run(self, row: RecurringEvent, now: datetime) -> bool:
-        declared = self._declared[row.name]
+        declared, connection = self._declared[row.name], connections[self._config.database]
+        connection.ensure_connection()
+        before = connection.connection
         try:
             return self._occur(declared, row.pk, now)
-        except Exception as error:  # noqa: BLE001  the function is the user's: what it raises must not end the relay
-            # Where the database is at fault, this fails as well, and the relay waits for it.
+        except Exception as error:  # the function is the user's: what it raises must not end the relay
+            is_lost = connection.connection is not before and isinstance(error, OperationalError | InterfaceError)
+            if is_lost:
+                raise  # an outage, or an eviction, is no failure of the function: the relay waits for its end
             self._note_failure(declared, row.pk, now, error)
             return False
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group
+from django.db import DatabaseError, OperationalError, connection, transaction
 
 from django_eventbus import signals
 from django_eventbus.conf import BusConfig
@@ -186,8 +187,6 @@ def test_broken_function_stops_no_other(make_runner: Make, clock: Clock) -> None
 
 
 def test_function_that_spoils_the_transaction_publishes_nothing(make_runner: Make, clock: Clock) -> None:
-    from django.db import DatabaseError, connection, transaction
-
     @recurring(every=60, name="tests.tick")
     def tick(at: datetime) -> Ticked:
         try:
@@ -204,6 +203,30 @@ def test_function_that_spoils_the_transaction_publishes_nothing(make_runner: Mak
 
     assert ticks() == []
     assert row().failures == 1
+
+
+@pytest.mark.postgres_only
+def test_lost_connection_is_no_failure_of_the_function(make_runner: Make, clock: Clock) -> None:
+    is_killing = True
+
+    @recurring(every=60, name="tests.tick")
+    def tick(at: datetime) -> Ticked:
+        if is_killing:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+        return Ticked(name="tick", at=at)
+
+    runner = make_runner()
+    runner.run_due()
+    clock.set(minute=1)
+
+    with pytest.raises(OperationalError):
+        runner.run_due()
+    is_killing = False
+
+    assert (row().failures, row().next_at) == (0, NOON + timedelta(minutes=1))
+    runner.run_due()
+    assert ticks() == ["12:01"]
 
 
 def test_later_occurrence_is_not_kept_waiting_by_a_failed_one(make_runner: Make, clock: Clock) -> None:
