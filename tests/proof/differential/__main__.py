@@ -15,6 +15,22 @@ from tests.proof.model.exploring import Explorer, Way, wander
 from tests.proof.model.state import Bounds
 from tests.proof.model.worlds import SMALL
 
+
+def nobody_wakes_the_next() -> None:
+    """Forget to give the next row of a lane its time."""
+    from django_eventbus.models.retry import RetryQuerySet
+
+    RetryQuerySet.promote = lambda self, lanes: False  # type: ignore[method-assign]
+
+
+def no_inbox() -> None:
+    """Handle every delivery, also one that was handled before."""
+    from django_eventbus.consumer.arrivals import Arrivals
+
+    Arrivals._is_duplicate = lambda self, run: False  # type: ignore[method-assign]
+
+
+BUGS = {bug.__name__: bug for bug in (nobody_wakes_the_next, no_inbox)}
 WORLDS = [name for name, bounds in SMALL.items() if not bounds.is_looking]  # when a relay looks is its own affair
 
 
@@ -25,6 +41,7 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=40, help="The longest walk.")
     parser.add_argument("--every-step", action="store_true", help="Also a shortest way to each kind of step.")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--bug", choices=[*BUGS, ""], default="", help="Plant this one in the code.")
     options = parser.parse_args()
     disagreements = 0
     for handlers in (1, 2):
@@ -46,7 +63,10 @@ def play(worlds: list[str], options: argparse.Namespace, handlers: int) -> int:
         with tempfile.TemporaryDirectory(prefix="eventbus-differential-") as folder:
             url = new_database(postgres.url())
             os.environ |= {"PROOF_POSTGRES": url, "PROOF_FOLDER": str(Path(folder, "journal"))}
-            os.environ |= {"PROOF_HANDLERS": str(handlers), "DJANGO_SETTINGS_MODULE": "tests.proof.differential.settings"}
+            os.environ |= {
+                "PROOF_HANDLERS": str(handlers),
+                "DJANGO_SETTINGS_MODULE": "tests.proof.differential.settings",
+            }
             for world in worlds:
                 found += play_world(world, url, options)
     finally:
@@ -65,6 +85,8 @@ def play_world(world: str, url: str, options: argparse.Namespace) -> int:
     from tests.proof.differential.actors import Disagreement, once
     from tests.proof.differential.stage import Stage
 
+    if options.bug:
+        BUGS[options.bug]()
     once(lambda: call_command("migrate", verbosity=0, run_syncdb=True))
     began, steps, wrong = time.monotonic(), 0, []
     ways = ways_of(SMALL[world], options, random.Random(f"{options.seed} {world}"))

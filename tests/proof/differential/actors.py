@@ -8,6 +8,7 @@ import os
 import select
 import signal
 import threading
+import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -48,6 +49,7 @@ class Actor:
         readable, _, _ = select.select([self.ear], [], [], PATIENCE)
         if not readable:
             os.kill(self.pid, signal.SIGUSR1)  # it tells where its threads are
+            time.sleep(0.5)
             raise Disagreement(f"{step} {told}: not done within {PATIENCE} s")
         line = os.read(self.ear, 1 << 16)
         if not line:

@@ -66,7 +66,6 @@ class GatedConsumer(JournalConsumer):
             gates.done()
         return records
 
-
     def _report_ends(self) -> None:
         """Tell of no end: what the trace holds back is there."""
 

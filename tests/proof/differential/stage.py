@@ -137,7 +137,9 @@ class Stage:
         log = tuple(ids[json.loads(record.value or b"")["number"]] for record in self._journal.read(PLACE, start=0))
         self._expect(state.log, log)
         self._expect(set(state.outbox), {row[0] for row in self._rows("SELECT id FROM eventbus_outbox")})
-        self._expect(state.parked, tuple(row[0] for row in self._rows("SELECT id FROM eventbus_outbox_parked ORDER BY id")))
+        self._expect(
+            state.parked, tuple(row[0] for row in self._rows("SELECT id FROM eventbus_outbox_parked ORDER BY id"))
+        )
         buried = self._rows("SELECT position FROM eventbus_dead_letter WHERE direction = 'out'")
         self._expect(set(state.buried), {row[0] for row in buried})
         if not state.consumers:

@@ -49,7 +49,7 @@ def no_fence() -> Protocol:
 
     def open_unit(state: State) -> Successors:
         for number, consumer, unit in handling.units(state):
-            if unit.is_open or unit.has_committed or unit.is_retry or _is_being_inserted(state, unit.event):
+            if unit.is_open or unit.has_committed or unit.is_retry or handling.is_being_taken(state, unit.event):
                 continue
             fresh = tuple(unit.event not in handler.inbox for handler in state.handlers)
             new = consumer._replace(unit=unit._replace(is_open=True, fresh=fresh))
@@ -140,11 +140,6 @@ def give_up_when_fenced() -> Protocol:
 
 def _without_units(state: State) -> State:
     return state._replace(consumers=tuple(Consumer(*consumer[:-1], None) for consumer in state.consumers))
-
-
-def _is_being_inserted(state: State, event: int) -> bool:
-    """Say whether an open unit has the inbox row: the INSERT waits for it."""
-    return any(unit.is_open and unit.event == event for _, _, unit in handling.units(state))
 
 
 BUGS: dict[str, tuple[Callable[[], Protocol], str, str]] = {  # name -> protocol, world, guarantee that it breaks

@@ -27,6 +27,14 @@ def is_locked(state: State) -> bool:
     return any(unit.is_open and not unit.is_evicted for _, _, unit in units(state))
 
 
+def is_being_taken(state: State, event: int) -> bool:
+    """Say whether an open unit has put a message into the inbox: who else tries waits for its end, fenced or not."""
+    return any(
+        unit.event == event and unit.is_open and not unit.is_evicted and not unit.is_retry and any(unit.fresh)
+        for _, _, unit in units(state)
+    )
+
+
 @transition("django_eventbus.consumer.worker.Worker.assigned")
 def assign(state: State) -> Successors:
     """Let the broker give the partition to a member."""
@@ -70,7 +78,7 @@ def poll(state: State) -> Successors:
 def open_unit(state: State) -> Successors:
     """Lock, compare epochs, and take the message into the inbox: the first round trip of a unit."""
     for number, consumer, unit in units(state):
-        if unit.is_open or unit.has_committed or unit.is_retry:
+        if unit.is_open or unit.has_committed or unit.is_retry or is_being_taken(state, unit.event):
             continue
         if consumer.epoch != state.epoch:
             yield Label("open_unit", number, "fenced"), changed(state, number, fenced(consumer))

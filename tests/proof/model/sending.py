@@ -81,7 +81,9 @@ def look(state: State) -> Successors:
             yield Label("look", number), changed(state, number, new)
 
 
-@transition("django_eventbus.models.relay_lanes.RelayLanes.waiting", "django_eventbus.models.relay_lanes.RelayLanes.read")
+@transition(
+    "django_eventbus.models.relay_lanes.RelayLanes.waiting", "django_eventbus.models.relay_lanes.RelayLanes.read"
+)
 def read_lanes(state: State) -> Successors:
     """Read which keys wait, and the first event of each."""
     for number, relay in enumerate(state.relays):
@@ -209,5 +211,5 @@ def notice_eviction(state: State) -> Successors:
             yield Label("notice_eviction", number), changed(state, number, Relay())
 
 
-SENDING = (publish, commit, roll_back, begin, read_lanes, look, read, send, do_not_send, refuse_again, settle, evict_relay,
-           kill_relay, notice_eviction)  # fmt: skip
+SENDING = (publish, commit, roll_back, begin, read_lanes, look, read, send, do_not_send, refuse_again, settle,
+           evict_relay, kill_relay, notice_eviction)  # fmt: skip

@@ -16,6 +16,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from tests.proof.sweep.mock_kafka import mock_cluster
+
 ROOT = Path(__file__).resolve().parents[3]
 
 
@@ -44,7 +46,11 @@ def arguments() -> argparse.Namespace:
 def sweep_here(options: argparse.Namespace) -> int:
     os.chdir(ROOT)
     began, found = time.monotonic(), 0
-    with tempfile.TemporaryDirectory(prefix="eventbus-sweep-") as folder, database_of(options.database):
+    with (
+        tempfile.TemporaryDirectory(prefix="eventbus-sweep-") as folder,
+        database_of(options.database),
+        mock_cluster() as empty,
+    ):
         os.environ |= {"SWEEP_FOLDER": folder, "DJANGO_SETTINGS_MODULE": "tests.proof.sweep.settings"}
         import django
 
@@ -52,8 +58,9 @@ def sweep_here(options: argparse.Namespace) -> int:
         from tests.proof.sweep import judging  # noqa: F401  once, before the forks
         from tests.proof.sweep.bugs import BUGS
         from tests.proof.sweep.scenarios import SCENARIOS
-        from tests.proof.sweep.sweeping import Choice, prepare_database, sweep
+        from tests.proof.sweep.sweeping import Choice, prepare_database, sweep, use_broker
 
+        use_broker(empty)
         prepare_database()
         if options.bug:
             BUGS[options.bug]()

@@ -9,8 +9,6 @@ from tests.proof.sweep.models import Effect
 
 def note(context: MessageContext, *, key: str, number: int) -> None:
     name = context.handler
-    Effect.objects.create(
-        handler=name, event=context.event_name, event_id=context.message_id, key=key, number=number
-    )
+    Effect.objects.create(handler=name, event=context.event_name, event_id=context.message_id, key=key, number=number)
     if plan.fails(name, key, number, attempt=context.attempt):
         raise plan.Planned(f"{name} {key}/{number}")

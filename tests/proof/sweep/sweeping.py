@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from random import Random
@@ -15,6 +15,7 @@ from django.conf import settings
 from django.core.management import call_command
 from django.db import connection, connections
 
+from tests.proof.sweep import mock_kafka
 from tests.proof.sweep import settings as own
 from tests.proof.sweep.children import Ended, in_child
 from tests.proof.sweep.points import Death, deaths, points
@@ -71,6 +72,16 @@ def sweep(name: str, *, chosen: Choice, pairs: int = 0) -> Swept:
     return swept
 
 
+def empty_broker() -> None:
+    """Do nothing, until there is a broker."""
+
+
+def use_broker(empty: Callable[[], None]) -> None:
+    """Empty this broker before each run."""
+    global empty_broker
+    empty_broker = empty
+
+
 def prepare_database() -> None:
     """Make the tables, once for all scenarios."""
 
@@ -111,6 +122,7 @@ def _kill(name: str, ends: Sequence[Death], swept: Swept) -> None:
 
 
 def _begin(name: str) -> None:
+    empty_broker()
     _demand(in_child(partial(_prepare, name)))
 
 
@@ -166,7 +178,7 @@ def _open(name: str) -> Any:
     from django_eventbus.bus import buses
 
     scenario = _loaded()[1].SCENARIOS[name]
-    settings.EVENTBUS = own.bus(**scenario.settings)
+    settings.EVENTBUS = own.bus(**{**(mock_kafka.settings() if scenario.is_on_kafka else {}), **scenario.settings})
     buses.clear()
     return scenario
 
