@@ -1,8 +1,8 @@
-"""Tax rates and invoices in the admin."""
+"""Tax rates, tills and invoices in the admin."""
 
 from django.contrib import admin
 
-from .models import Invoice, TaxRate
+from .models import Invoice, TaxRate, Till
 
 
 @admin.register(TaxRate)
@@ -16,4 +16,11 @@ class TaxRateAdmin(admin.ModelAdmin):
 class InvoiceAdmin(admin.ModelAdmin):
     """List invoices."""
 
-    list_display = ("order_id", "gross")
+    list_display = ("order_id", "tenant_id", "gross", "state", "paid_to", "reminders")
+
+
+@admin.register(Till)
+class TillAdmin(admin.ModelAdmin):
+    """List tills."""
+
+    list_display = ("name", "tenant_id")

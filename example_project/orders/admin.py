@@ -9,4 +9,4 @@ from .models import Order
 class OrderAdmin(admin.ModelAdmin):
     """List orders."""
 
-    list_display = ("id", "customer", "country", "total", "placed_at")
+    list_display = ("id", "tenant_id", "customer", "country", "total", "placed_at")

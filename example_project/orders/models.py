@@ -9,6 +9,7 @@ class Order(models.Model):
     """Be one order; its events are keyed by `id`."""
 
     id = models.UUIDField(primary_key=True, default=uuid4)
+    tenant_id = models.UUIDField()
     customer = models.CharField(max_length=100)
     country = models.CharField(max_length=30)
     total = models.DecimalField(max_digits=10, decimal_places=2)

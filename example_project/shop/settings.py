@@ -5,6 +5,7 @@ EVENTBUS_TRANSPORT=kafka
 EVENTBUS_OPTIONS_BOOTSTRAP_SERVERS=127.0.0.1:9092
 """
 
+from datetime import timedelta
 from pathlib import Path
 
 import environ
@@ -27,8 +28,10 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "django_eventbus",
     "orders",
+    "cashiers",
     "billing",
     "shipping",
+    "fulfilment",
     "demo",
 ]
 
@@ -74,5 +77,7 @@ LOGGING = {
     "incremental": True,
     "loggers": {"django.server": {"level": env("SERVER_LOG_LEVEL", default="INFO")}},  # the requests of runserver
 }
+
+PAYMENT_TIMEOUT = timedelta(seconds=env.float("PAYMENT_TIMEOUT", default=3 * 24 * 3600))  # until a reminder, and again
 
 EVENTBUS = {"default": {"SERVICE": "shop", "DOMAIN": "shop", **from_env("EVENTBUS").get("default", {})}}
