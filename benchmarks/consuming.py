@@ -137,7 +137,10 @@ def clear(connection: psycopg.Connection[Any]) -> None:
 
 def wait_for_owners(connection: psycopg.Connection[Any], group: str, *, processes: int, partitions: int = 4) -> None:
     """Wait until so many processes share the partitions evenly."""
-    owned = "SELECT count(*) FROM eventbus_partition WHERE group_name = %s AND NOT is_clean GROUP BY owner"
+    owned = """
+    SELECT count(*) FROM eventbus_partition
+    WHERE group_name = %s AND NOT is_clean AND topic NOT LIKE '%%:local' GROUP BY owner
+    """
     even = [(partitions // processes,)] * processes
     wait_until(lambda: connection.execute(owned, [group]).fetchall() == even, f"{group} has its partitions")
 
