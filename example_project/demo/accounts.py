@@ -12,6 +12,7 @@ from django_eventbus.models import DeadLetter, InboxMessage, OutboxMessage, Retr
 
 FORGETFUL = "Fiona Forgetful"  # a customer who never pays
 ATLANTIS = "Atlantis"  # a country without a tax rate
+AFTER = {"dead": "with a dead letter to replay", "replayed": "after a dead letter was replayed"}
 CAUSE = ("id", "handler", "exception_type", "exception_message", "attempts")
 
 
@@ -99,6 +100,6 @@ def story(order: Order) -> dict[str, Any]:
     steps = SagaHistory.objects.filter(instance_id=saga.id).order_by("version").values_list("message", flat=True)
     return {
         "order": f"{order.customer}, {order.country}",
-        "fate": ", ".join((saga.status, *(f"a dead letter was {status}" for status in letters))),
+        "fate": ", ".join((saga.status, *(AFTER[status] for status in letters))),
         "steps": [step.rpartition(".")[2] for step in steps],
     }

@@ -112,9 +112,13 @@ class TheWholeWay(TestCase):
         assert self.outcome(order) == ("compensated", "cancelled", "released")
 
     def test_a_command_that_cannot_be_read_says_why(self) -> None:
-        response = self.command("/orders/", tenant_id="x", customer="Ada", country="Austria", total="ten")
-        assert response.status_code == 400
-        assert "UUID" in response.json()["error"]
+        good = {"tenant_id": str(TENANT), "customer": "Ada", "country": "Austria", "total": 10}
+
+        for wrong in ({"tenant_id": 5}, {"tenant_id": "x"}, {"customer": 7}, {"total": "nan"}, {"total": [1]}):
+            response = self.command("/orders/", **good | wrong)
+            assert (response.status_code, bool(response.json()["error"])) == (400, True)
+
+        assert self.command("/orders/").status_code == 400
         assert self.pay(ORDER) == 404
 
     def test_a_till_is_known_until_its_cashier_leaves(self) -> None:

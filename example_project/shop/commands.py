@@ -6,10 +6,11 @@ from decimal import InvalidOperation
 from functools import wraps
 from typing import Any
 
-from django.core.exceptions import ObjectDoesNotExist
+from django.core.exceptions import ObjectDoesNotExist, ValidationError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
-UNREADABLE = (ValueError, KeyError, TypeError, InvalidOperation)
+# int(None), UUID(5) and Decimal("ten") each have their own way to say no.
+UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, InvalidOperation, ValidationError)
 
 
 def body_of(request: HttpRequest) -> dict[str, Any]:
