@@ -25,6 +25,7 @@ def sweep(database: str, *arguments: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("database", DATABASES)
 def test_who_is_killed_at_any_statement_or_call_leaves_nothing_that_his_successor_cannot_put_right(
     request: pytest.FixtureRequest, database: str
@@ -32,7 +33,7 @@ def test_who_is_killed_at_any_statement_or_call_leaves_nothing_that_his_successo
     if database == "postgresql":
         request.getfixturevalue("postgres")
 
-    *scenarios, total = sweep(database, "--sample", "0.02")
+    *scenarios, total = sweep(database, "--sample", "0.01")
 
     assert [finding for swept in scenarios for finding in swept["findings"]] == []
     assert total["deaths"] > 30

@@ -54,7 +54,7 @@ class Choice:
     def among(self, every: Sequence[Death]) -> Sequence[Death]:
         """Return the chosen ones."""
         every = [death for death in every if self.text in death.label]
-        return every if self.share >= 1 else self.random.sample(every, max(2, round(self.share * len(every))))
+        return every if self.share >= 1 else self.random.sample(every, max(1, round(self.share * len(every))))
 
 
 def sweep(name: str, *, chosen: Choice, pairs: int = 0) -> Swept:
