@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
+from uuid import UUID
 
 import psycopg
 import pytest
 from django.db import connection, connections
 from django.utils import timezone
 
+from django_eventbus.consumer.handed_over import run_task
 from django_eventbus.consumer.membership import WorkerReport
 from django_eventbus.consumer.worker import Worker
-from django_eventbus.delivery.registry import groups_of
+from django_eventbus.delivery.handover import Task, carried_by
+from django_eventbus.delivery.registry import groups_of, handler
 from django_eventbus.events.envelope import join_headers
 from django_eventbus.models import PartitionEpoch, RetryMessage
 from django_eventbus.models.partition import LOCK
 from django_eventbus.transports.memory import MemoryTransport
 from tests.consumer.scene import TOPIC, Counted, Scene, config, counted, noted
+from tests.shop.models import Effect
 
 
 class Stage:
@@ -354,3 +358,31 @@ def test_an_owner_that_may_not_be_evicted_holds_up_its_own_partition_only(
 
     eventually(lambda: sorted(noted("first")) == list(range(40)))
     assert "one database role" in caplog.text
+
+
+def test_a_worker_hands_over_what_runs_elsewhere_and_sends_lost_tasks_again(stage: Stage) -> None:
+    async def wait_for_nothing(event: Counted) -> None:
+        await Effect.objects.acreate(handler="async", number=event.number)
+
+    stage.handles("near")
+    stage.handles("far", handle_in="celery", timeout=1.5)
+    handler(Counted, name="async", handle_in="celery", timeout=1.5)(wait_for_nothing)
+    for n in range(30):
+        stage.send(n, f"k{n % 3}")
+    (group,) = groups_of(stage.config).values()
+    lost: set[UUID] = set()
+
+    def lose_each_once(tasks: Sequence[Task]) -> None:
+        for task in tasks:
+            if task.key in lost:
+                run_task(task, group=group, config=stage.config)
+            lost.add(task.key)
+
+    with carried_by(lose_each_once):
+        stage.start()
+        eventually(lambda: len(noted("near")) == 30 and not RetryMessage.objects.exists())
+        stage.stop()
+
+    assert len(lost) == 60
+    assert sorted(noted("far")) == sorted(noted("async")) == list(range(30))
+    assert [noted("near", f"k{k}") for k in range(3)] == [list(range(k, 30, 3)) for k in range(3)]
