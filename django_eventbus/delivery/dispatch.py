@@ -22,6 +22,7 @@ from django_eventbus.outbox import publisher
 from django_eventbus.outbox.composition import Composer
 from django_eventbus.outbox.context import PublishContext, current_context, exactly
 from django_eventbus.outbox.publisher import PublishOptions, require_event_id
+from django_eventbus.outbox.scheduling import due_at_of
 from django_eventbus.outbox.transactions import alias_of, is_in_transaction, refuse_split, require_transaction
 from django_eventbus.signals import domain_event_failed, emit, event_published
 from django_eventbus.transports.local import record_of
@@ -45,15 +46,21 @@ def publish(config: BusConfig, events: Sequence[object], **options: Unpack[Publi
     alias = alias_of(config, options.get("using"))
     require_transaction(config, connections[alias])
     require_event_id(options.get("event_id"), events)
-    prepared = [_prepare(event, options) for event in events]
+    due_at_of(delay=options.get("delay"), deliver_at=options.get("deliver_at"))
+    prepared = [_prepare(config, event, options) for event in events]
     ids: list[UUID] = []
     # Without a savepoint, as Django's save(): who catches a handler's error can't commit what it left half done.
     with transaction.atomic(using=alias, savepoint=False):
-        for is_domain_event, group in groupby(prepared, key=lambda one: one.contract.is_domain_event):
-            if is_domain_event:
-                ids += [_publish_inside(config, one, options) for one in group]
-            else:
-                ids += publisher.publish(config, [one.event for one in group], **options)
+        for dispatch, group in groupby(prepared, key=lambda one: one.contract.dispatch):
+            match dispatch:
+                case None:
+                    ids += publisher.publish(config, [one.event for one in group], **options)
+                case Dispatch.QUEUED:
+                    ids += _publish_queued(config, list(group), options)
+                case Dispatch.INLINE:
+                    ids += [_publish_inline(config, one, options) for one in group]
+                case Dispatch.ON_COMMIT:
+                    ids += [_publish_on_commit(config, one, options) for one in group]
     return ids
 
 
@@ -78,9 +85,10 @@ class _Prepared:
     translations: list[Any]
 
 
-def _prepare(event: object, options: PublishOptions) -> _Prepared:
+def _prepare(config: BusConfig, event: object, options: PublishOptions) -> _Prepared:
     contract = known.contract_of(event)
-    contract.codec.encode(event)
+    queue = config.local if contract.is_domain_event else config
+    Composer(queue, bus=0, key=options.get("key"), headers=options.get("headers")).check(event)
     is_put_off = options.get("delay") is not None or options.get("deliver_at") is not None
     if is_put_off and contract.dispatch in {Dispatch.INLINE, Dispatch.ON_COMMIT}:
         raise NotPublishable(
@@ -90,25 +98,35 @@ def _prepare(event: object, options: PublishOptions) -> _Prepared:
     return _Prepared(contract=contract, event=event, translations=translate(contract, event))
 
 
-def _publish_inside(config: BusConfig, prepared: _Prepared, options: PublishOptions) -> UUID:
-    match prepared.contract.dispatch:
-        case Dispatch.INLINE:
-            envelope = _enclose(config, prepared.event, options)
-            with exactly(_inherited(envelope.message_id)):
-                publisher.publish(config, prepared.translations)
-                for target in handlers.takers(prepared.contract):
-                    _run(target, prepared, envelope, config, using=config.database)
-        case Dispatch.ON_COMMIT:
-            envelope = _enclose(config, prepared.event, options)
-            context = _inherited(envelope.message_id)
-            with exactly(context):
-                publisher.publish(config, prepared.translations)
-            _run_after_commit(prepared, envelope, config, context)
-        case _:
-            (event_id,) = publisher.publish(config.local, (prepared.event,), **options)
-            with exactly(_inherited(str(event_id))):
-                publisher.publish(config, prepared.translations)
-            return event_id
+def _publish_queued(config: BusConfig, group: Sequence[_Prepared], options: PublishOptions) -> list[UUID]:
+    ids = publisher.publish(config.local, [one.event for one in group], **options)
+    for one, event_id in zip(group, ids, strict=True):
+        with exactly(_inherited(str(event_id))):
+            publisher.publish(config, one.translations)
+    return ids
+
+
+def _publish_inline(config: BusConfig, prepared: _Prepared, options: PublishOptions) -> UUID:
+    envelope = _enclose(config, prepared.event, options)
+    with exactly(_inherited(envelope.message_id)):
+        publisher.publish(config, prepared.translations)
+        for target in handlers.takers(prepared.contract):
+            _run(target, prepared, envelope, config, using=config.database)
+    return UUID(envelope.message_id)
+
+
+def _publish_on_commit(config: BusConfig, prepared: _Prepared, options: PublishOptions) -> UUID:
+    envelope = _enclose(config, prepared.event, options)
+    context = _inherited(envelope.message_id)
+    with exactly(context):
+        publisher.publish(config, prepared.translations)
+
+    def run_handlers() -> None:
+        with exactly(context):
+            for target in handlers.takers(prepared.contract):
+                _run_alone(target, prepared, envelope, config)
+
+    connections[config.database].on_commit(run_handlers, robust=True)
     return UUID(envelope.message_id)
 
 
@@ -126,15 +144,6 @@ def _enclose(config: BusConfig, event: object, options: PublishOptions) -> Envel
 def _inherited(message_id: str) -> PublishContext:
     outer = current_context()
     return replace(outer, correlation_id=outer.correlation_id or message_id, causation_id=message_id)
-
-
-def _run_after_commit(prepared: _Prepared, envelope: Envelope, config: BusConfig, context: PublishContext) -> None:
-    def run_handlers() -> None:
-        with exactly(context):
-            for target in handlers.takers(prepared.contract):
-                _run_alone(target, prepared, envelope, config)
-
-    connections[config.database].on_commit(run_handlers, robust=True)
 
 
 def _run_alone(target: Target, prepared: _Prepared, envelope: Envelope, config: BusConfig) -> None:

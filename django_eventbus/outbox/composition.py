@@ -24,6 +24,7 @@ from django_eventbus.telemetry.context import is_tracing
 from .context import current_context
 
 UNTRACED = telemetry.TraceContext()
+NO_ID = str(UUID(int=0))
 LONGEST_KEY = 2000  # bytes: a key that has to wait is found by an index, whose entries hold 2704 bytes with the topic
 
 
@@ -74,6 +75,15 @@ class Composer:
             event_name=contract.name,
         )
         return message, envelope
+
+    def check(self, event: object) -> None:
+        """Refuse what `compose` would refuse, and leave no trace of it."""
+        contract = publishable_contract(event)
+        data = contract.codec.encode(event)
+        key = self._key_of(contract, event, NO_ID)
+        envelope = self._envelope(contract, self._topic_of(contract), NO_ID, trace=UNTRACED, key=key or None, data=data)
+        headers, data = self._written(envelope)
+        self._refuse_too_large(contract, len(data) + len(headers.encode()) + len(key))
 
     def _topic_of(self, contract: EventContract) -> str:
         if contract.dispatch is None:

@@ -11,9 +11,11 @@ import pytest
 from asgiref.sync import async_to_sync, sync_to_async
 from django.db import connection, transaction
 from django.db.transaction import TransactionManagementError
+from django.test.utils import CaptureQueriesContext
 
 from django_eventbus import (
     EventInvalid,
+    EventTooLarge,
     MessageContext,
     NotAnEvent,
     NotPublishable,
@@ -162,15 +164,42 @@ def test_a_handler_sees_the_message_and_what_it_publishes_names_it_as_the_cause(
     assert (told.correlation_id, told.causation_id, told.tenant_id) == ("c-1", str(event_id), "t-1")
 
 
-def test_inline_events_are_validated_as_all_events_are_and_leave_the_transaction_usable() -> None:
+@pytest.mark.parametrize("cls", [ItemAdded, CartViewed, CartFilled])
+@pytest.mark.parametrize(
+    ("fields", "options", "error"),
+    [
+        ({"number": "many"}, {}, EventInvalid),
+        ({}, {"key": object()}, EventInvalid),
+        ({}, {"key": "k" * 3000}, EventTooLarge),
+        ({}, {"headers": {"ce_id": "forged"}}, EventInvalid),
+        ({}, {"event_id": "1"}, EventInvalid),
+        ({}, {"delay": -1}, EventInvalid),
+    ],
+)
+def test_domain_events_are_refused_as_all_events_are_and_leave_the_transaction_usable(
+    cls: type[Any], fields: dict[str, Any], options: dict[str, Any], error: type[Exception]
+) -> None:
     with transaction.atomic():
-        with pytest.raises(EventInvalid, match="number: Expected `int`"):
-            publish_many([ItemAdded(cart_id=1), ItemAdded(cart_id=1, number="many")])  # type: ignore[arg-type]
-        with pytest.raises(NotAnEvent):
-            publish_many([ItemAdded(cart_id=1), "no event"])
+        with pytest.raises(error):
+            publish(cls(cart_id=1, **fields), **options)
         effect("went on")
 
     assert effects() == [("went on", 0)]
+    assert not OutboxMessage.objects.exists()
+
+
+def test_one_refused_event_of_several_refuses_all_before_anything_runs() -> None:
+    @handler(ItemAdded, name="desk.note")
+    def note(event: ItemAdded) -> None:
+        effect("note")
+
+    with transaction.atomic():
+        with pytest.raises(NotAnEvent):
+            publish_many([ItemAdded(cart_id=1), CartChanged(cart_id=1), "no event"])
+        effect("went on")
+
+    assert effects() == [("went on", 0)]
+    assert not OutboxMessage.objects.exists()
 
 
 @pytest.mark.parametrize("event", [ItemAdded(cart_id=1), CartViewed(cart_id=1), CartFilled(cart_id=1)])
@@ -277,10 +306,11 @@ def test_queued_events_are_handled_like_any_other(settings: Any) -> None:
     def note(event: CartFilled) -> None:
         effect("note", event.number)
 
-    with transaction.atomic():
+    with transaction.atomic(), CaptureQueriesContext(connection) as queries:
         publish_many([CartFilled(cart_id=1, number=number) for number in range(3)])
     report = drain()
 
+    assert len([query for query in queries.captured_queries if "INTO eventbus_outbox" in query["sql"]]) == 1
     assert report.handled == 3
     assert effects() == [("note", 0), ("note", 1), ("note", 2)]
     assert InboxMessage.objects.count() == 3
