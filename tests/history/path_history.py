@@ -203,8 +203,10 @@ def wait_for_writers(path: Consumers) -> None:
         time.sleep(0.1)
 
 
-def torment(path: Consumers, relays: Relays, writers: Writers, *, seconds: float) -> int:
-    """Kill, freeze and cut off for some seconds; return how many database sessions were ended."""
+def torment(
+    path: Consumers, relays: Relays, writers: Writers, *, seconds: float, is_over: Callable[[], bool] = lambda: True
+) -> int:
+    """Kill, freeze and cut off for some seconds, and until it is over; return how many sessions were ended."""
     ended = 0
 
     def end_a_session() -> None:
@@ -219,7 +221,7 @@ def torment(path: Consumers, relays: Relays, writers: Writers, *, seconds: float
         Torment(every=2, harm=end_a_session, due_at=quiet_until),
     ]
     ends_at = time.monotonic() + seconds
-    while time.monotonic() < ends_at:
+    while time.monotonic() < ends_at or not is_over():
         time.sleep(0.1)
         path.mend(patience=FROZEN_FOR)
         relays.mend(patience=random.choice([0.2, GRACE + 1.5]))
