@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.db import connections, models
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models.functions import Now
+
+from .insertion import insert_rows
 
 HELD_UNTIL = datetime(9999, 1, 1, tzinfo=UTC)  # "waits for an operator": Python has no datetime for SQL's infinity
 
-INSERT = "INSERT INTO eventbus_outbox (event_id, bus, shard, topic, key, headers, payload, event_name) VALUES "
-PLACES = "(%s, %s, %s, %s, %s, %s, %s, %s)"
+INTO = "INSERT INTO eventbus_outbox (event_id, bus, shard, topic, key, headers, payload, event_name)"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewMessage:
-    """Hold the columns that a publish writes; the database gives id and time."""
+class NewMessage(NamedTuple):
+    """Hold the columns that a publish writes, in their order; the database gives id and time."""
 
     event_id: UUID
     bus: int  # ControlFlag row of the bus
@@ -35,13 +35,14 @@ class OutboxQuerySet(models.QuerySet["OutboxMessage"]):
     def append(self, messages: Sequence[NewMessage]) -> None:
         """Insert messages, in their order, with one statement; joins the caller's transaction on this alias."""
         connection = connections[self.db]
-        native = connection.features.has_native_uuid_field
-        values: list[Any] = []
-        for m in messages:
-            event_id = m.event_id if native else m.event_id.hex
-            values += (event_id, m.bus, m.shard, m.topic, m.key, m.headers, m.payload, m.event_name)
-        with connection.cursor() as cursor:
-            cursor.execute(INSERT + ", ".join([PLACES] * len(messages)), values)
+        insert_rows(connection, INTO, columns_of(messages, connection))
+
+
+def columns_of(messages: Sequence[NewMessage], connection: BaseDatabaseWrapper) -> Sequence[tuple[Any, ...]]:
+    """Return the columns of messages as this database takes them."""
+    if connection.features.has_native_uuid_field:
+        return messages
+    return [(event_id.hex, *columns) for event_id, *columns in messages]
 
 
 class TravellingMessage(models.Model):

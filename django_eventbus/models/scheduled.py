@@ -8,31 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 from django.db import connections, models
 
-from .outbox import NewMessage, TravellingMessage
+from .insertion import insert_rows
+from .outbox import NewMessage, TravellingMessage, columns_of
 
-INSERT = (
-    "INSERT INTO eventbus_scheduled (event_id, bus, shard, topic, key, headers, payload, event_name, due_at) VALUES "
-)
-PLACES = "(%s, %s, %s, %s, %s, %s, %s, %s, %s)"
+INTO = "INSERT INTO eventbus_scheduled (event_id, bus, shard, topic, key, headers, payload, event_name, due_at)"
 
 
 class ScheduledQuerySet(models.QuerySet["ScheduledMessage"]):
     def append(self, messages: Sequence[NewMessage], *, due_at: datetime) -> None:
         """Insert messages, in their order, with one statement; joins the caller's transaction on this alias."""
         connection = connections[self.db]
-        native = connection.features.has_native_uuid_field
         moment = connection.ops.adapt_datetimefield_value(due_at)
-        values: list[Any] = []
-        for m in messages:
-            event_id = m.event_id if native else m.event_id.hex
-            values += (event_id, m.bus, m.shard, m.topic, m.key, m.headers, m.payload, m.event_name, moment)
-        with connection.cursor() as cursor:
-            cursor.execute(INSERT + ", ".join([PLACES] * len(messages)), values)
+        insert_rows(connection, INTO, [(*columns, moment) for columns in columns_of(messages, connection)])
 
     def cancel(self, event_id: UUID, *, buses: Collection[int]) -> bool:
         """Delete a message that still waits; say whether it did. Joins the caller's transaction.
