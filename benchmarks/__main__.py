@@ -73,7 +73,7 @@ def parse() -> argparse.Namespace:
     )
     parser.add_argument("--rounds", type=int, default=3, help="interleaved rounds of each pair (default: %(default)s)")
     parser.add_argument(
-        "--scale", type=float, default=1.0, help="size of backlogs; 10 drains 2 million rows (default: %(default)s)"
+        "--scale", type=float, default=1.0, help="size of backlogs; 20 drains 2 million rows (default: %(default)s)"
     )
     parser.add_argument("--json", type=Path, help="also write the results into this file")
     arguments = parser.parse_args()

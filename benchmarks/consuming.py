@@ -18,9 +18,9 @@ from .bench import Bench, median_ratio, require, wait_until
 from .report import Row
 from .topics import Ready
 
-SINGLE = 6_000
-LISTED = 40_000
-PROCESSES = 8_000
+SINGLE = 4_000
+LISTED = 20_000
+PROCESSES = 6_000
 TABLES = "shop_effect, eventbus_inbox, reference_inbox"
 RATE = """
 WITH ranked AS (SELECT at, row_number() OVER (ORDER BY at) AS place, count(*) OVER () AS total FROM shop_effect)

@@ -15,7 +15,7 @@ from .report import Row
 from .topics import FIRST_NUMBER, Topic
 
 ROWS = 100_000
-MANY_ROWS = 200_000
+MANY_ROWS = 100_000
 
 # The bytes of shop/events.py, and the seven headers of an event that has no parent and no trace.
 FILL = r"""

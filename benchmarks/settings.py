@@ -8,7 +8,8 @@ from typing import Any
 from tests.services import databases
 
 POSTGRES, DATABASE, KAFKA = "BENCH_POSTGRES", "BENCH_DATABASE", "BENCH_KAFKA"
-GROUP, TOPIC, HANDLERS, CONCURRENCY = "BENCH_GROUP", "BENCH_TOPIC", "BENCH_HANDLERS", "BENCH_CONCURRENCY"
+GROUP, TOPIC, HANDLERS = "BENCH_GROUP", "BENCH_TOPIC", "BENCH_HANDLERS"
+CONCURRENCY, MAX_IN_FLIGHT = "BENCH_CONCURRENCY", "BENCH_MAX_IN_FLIGHT"
 
 SECRET_KEY = "only for benchmarks"
 USE_TZ = True
@@ -28,6 +29,9 @@ EVENTBUS: dict[str, Any] = {
         "ENVIRONMENT": "bench",
         "GROUP": os.environ.get(GROUP, "bench"),
         "OPTIONS": {"bootstrap.servers": os.environ.get(KAFKA, "127.0.0.1:9092")},
-        "CONSUMER": {"CONCURRENCY": int(os.environ.get(CONCURRENCY, "4"))},
+        "CONSUMER": {
+            "CONCURRENCY": int(os.environ.get(CONCURRENCY, "4")),
+            "MAX_IN_FLIGHT": int(os.environ.get(MAX_IN_FLIGHT, "1000")),
+        },
     }
 }

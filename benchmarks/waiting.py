@@ -14,8 +14,9 @@ from .consuming import clear, ready, require_taken, wait_for_owners
 from .report import Row
 from .topics import Topic
 
-CONCURRENCY = 64
-OURS = {"waiting": 8_000, "awaiting": 4_000}
+CONCURRENCY = 32  # more threads than that take turns at one interpreter
+MAX_IN_FLIGHT = 100 * CONCURRENCY  # two units of each thread
+OURS = {"waiting": 8_000, "awaiting": 2_000}
 SERIAL = 500
 
 
@@ -24,7 +25,7 @@ def run(bench: Bench) -> list[Row]:
     topics = {name: bench.topic(partitions=1) for name in (*OURS, "serial")}
     rates: dict[str, list[float]] = {name: [] for name in topics}
     counts = {**OURS, "serial": SERIAL}
-    settings = {"concurrency": str(CONCURRENCY)}
+    settings = {"concurrency": str(CONCURRENCY), "max_in_flight": str(MAX_IN_FLIGHT)}
     with (
         bench.command("consume_events", topic=topics["waiting"].name, group="w", handlers="waiting", **settings),
         bench.command("consume_events", topic=topics["awaiting"].name, group="a", handlers="awaiting", **settings),
