@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 MANAGE = Path(__file__).resolve().parent.parent / "manage.py"
-PATIENCE = 20  # seconds that a process gets to finish what is in flight
+PATIENCE = 40  # seconds that a process gets to finish what is in flight: more than it takes for itself
 
 
 class Processes:

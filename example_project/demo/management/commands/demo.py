@@ -43,7 +43,7 @@ class Command(BaseCommand):
                 self.show(processes, broker_port=broker_port, orders=orders, serve=serve, port=port)
             except KeyboardInterrupt:
                 self.stdout.write("\nstopping")
-            except (RuntimeError, subprocess.CalledProcessError, TimeoutError) as error:
+            except (RuntimeError, subprocess.SubprocessError, TimeoutError) as error:
                 raise CommandError(str(error)) from error
             finally:
                 processes.stop_all()
