@@ -122,8 +122,12 @@ def _line(step: SagaHistory, before: SagaHistory | None, *, shows_content: bool)
 
 def _changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> SafeString:
     names = [name for name in {**before, **after} if before.get(name) != after.get(name)]
-    lines = ((name, _short(before.get(name)), _short(after.get(name))) for name in names)
-    return format_html_join("", "<div>{}: {} &rarr; {}</div>", lines)
+    lines = ((name, _was(before, name), _short(after.get(name))) for name in names)
+    return format_html_join("", "<div>{}: {}{}</div>", lines)
+
+
+def _was(before: Mapping[str, Any], name: str) -> SafeString:
+    return format_html("{} &rarr; ", _short(before[name])) if name in before else SafeString("")
 
 
 def _short(value: object) -> str:

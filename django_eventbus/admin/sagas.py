@@ -24,14 +24,14 @@ from django_eventbus.sagas.store import read_timeouts
 
 from .acting import Act, ActingAdmin
 from .browsing import database_of, recent_values
-from .facts import DATABASE, LISTED, NOTHING, aged, badge, link_to, moment, planned, stacked, table
+from .facts import DATABASE, LISTED, NOTHING, aged, badge, link_to, moment, planned, stacked, table, until
 from .payload import may_see
 from .saga_views import current_stage, diagram, fields_of, indented, timeline
 
 CONTROL = "eventbus.control_eventbus"
 STEPS = 100  # of the history that a page shows
 BADGES = {
-    SagaStatus.RUNNING: "owned",
+    SagaStatus.RUNNING: "running",
     SagaStatus.COMPENSATING: "waiting",
     SagaStatus.COMPLETED: "handled",
     SagaStatus.COMPENSATED: "discarded",
@@ -46,15 +46,15 @@ class SagaStateAdmin(ActingAdmin):
     when_empty = "No saga has been started yet, or all that ended were purged. See class Saga."
     change_form_template = "admin/eventbus/saga.html"
     heavy = ("state", "compensations")
-    list_display = ("id", "standing", "instance", "waits_for", "version", "moved")
+    list_display = ("id", "standing", "instance", "waits_for", "taken", "moved")
     list_filter = ("status", recent_values("saga", title="saga"))
     search_fields = ("key__exact",)
     search_help_text = "The whole key of an instance."
     fieldsets = (
-        ("Instance", {"fields": ("saga", "key", "standing", "version", "started", "moved_at", "ended", "bus")}),
-        ("Where it stands", {"fields": ("stages",)}),
+        ("Where it stands", {"fields": ("standing", "stages")}),
         ("History", {"fields": ("steps",)}),
         ("State", {"fields": ("content", "undoing")}),
+        ("Instance", {"fields": ("saga", "key", "taken", "started", "moved_at", "ended", "bus")}),
         ("Related", {"fields": ("dead_letters", "actions_taken")}),
     )
     readonly_fields = flatten_fieldsets(fieldsets)
@@ -143,7 +143,11 @@ class SagaStateAdmin(ActingAdmin):
         if not armed:
             return NOTHING
         name, timeout = armed[0]
-        return stacked(f"timeout {name}", planned(timeout.due_at), f"and {len(armed) - 1} more" if armed[1:] else "")
+        return stacked(f"timeout {name}", until(timeout.due_at), f"and {len(armed) - 1} more" if armed[1:] else "")
+
+    @admin.display(description="steps")
+    def taken(self, row: SagaState) -> int:
+        return row.version
 
     @admin.display(description="last step")
     def moved(self, row: SagaState) -> SafeString:

@@ -12,8 +12,9 @@ from django.contrib.auth.models import Permission, User
 
 from django_eventbus.delivery.registry import handlers
 from django_eventbus.recurrence.registry import recurrings
+from django_eventbus.sagas.declaration import sagas
 
-from . import shop
+from . import fulfilment, shop
 from .server import serving
 
 FLAGS = (
@@ -79,9 +80,10 @@ def site(transactional_db: None, settings: Any) -> Iterator[str]:
     settings.MIDDLEWARE = [*settings.MIDDLEWARE, "tests.browser.policy.ContentSecurityPolicy"]
     settings.EVENTBUS = {"default": {"SERVICE": "shop", "DOMAIN": "shop", "OUTBOX": {"WAKE_WITH": "poll"}}}
     settings.TIME_ZONE = "UTC"
-    with handlers.isolated(), recurrings.isolated(), serving() as address:
+    with handlers.isolated(), recurrings.isolated(), sagas.isolated(), serving() as address:
         shop.open_shop()
         shop.open_office()
+        fulfilment.open_warehouse()
         yield address
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from django_eventbus.models import DeadLetter
+from django_eventbus.models import DeadLetter, SagaState
 from django_eventbus.models.dead_letter import DeadLetterStatus
 
 from .conftest import Operator
@@ -46,6 +46,12 @@ def test_take_the_pictures_of_the_documentation(log_in: Callable[..., Operator])
     take(operator, "admin-scheduled-messages")
     operator.open("recurringevent/")
     take(operator, "admin-recurring-events")
+    operator.open("sagastate/")
+    take(operator, "admin-sagas")
+    operator.open(f"sagastate/{SagaState.objects.get(key='2026-0047').pk}/change/")
+    operator.page.set_viewport_size({"width": 1060, "height": 1180})
+    take(operator, "admin-saga")
+    operator.page.set_viewport_size(WINDOW)
     operator.page.emulate_media(color_scheme="dark")
     operator.open("retrymessage/")
     take(operator, "admin-retries-dark")

@@ -33,6 +33,7 @@ from django_eventbus.recurrence.registry import recurrings
 from django_eventbus.recurrence.runner import RecurringRunner
 from django_eventbus.testing import drain
 
+from .fulfilment import fill_sagas
 from .shop import place_order
 
 GROUP, TOPIC = "shop-prod", "prod.shop.public.orders.v1"
@@ -52,6 +53,7 @@ REFUSED = "prod.shop.public.invoices.v1"
 
 def fill_every_table() -> None:
     fail_for_real()
+    fill_sagas()
     fill_inbound()
     fill_outbound()
     fill_recurring()

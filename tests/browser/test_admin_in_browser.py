@@ -16,6 +16,7 @@ from django_eventbus.models import (
     OutboxMessage,
     RecurringEvent,
     RetryMessage,
+    SagaState,
     ScheduledMessage,
 )
 from django_eventbus.models.dead_letter import DeadLetterStatus
@@ -23,6 +24,7 @@ from django_eventbus.testing import drain
 from tests.shop.models import Invoice
 
 from .conftest import Operator
+from .fulfilment import fill_sagas
 from .policy import POLICY
 from .rows import fill_every_table, fill_recurring, fill_schedule
 from .shop import place_order, tax_rates
@@ -32,7 +34,7 @@ LogIn = Callable[..., Operator]
 
 LISTS = (
     *("deadletter", "retrymessage", "outboxlane", "outboxmessage", "sentmessage", "inboxmessage"),
-    *("scheduledmessage", "recurringevent", "partitionepoch", "operatoraction", "controlflag"),
+    *("scheduledmessage", "recurringevent", "sagastate", "partitionepoch", "operatoraction", "controlflag"),
 )
 MODES = ("light", "dark")
 
@@ -206,6 +208,46 @@ def test_what_waits_is_cancelled_and_delivered_now_by_clicks(log_in: LogIn) -> N
 
     assert ScheduledMessage.objects.filter(due_at__lte=timezone.now()).count() == 1
     assert ScheduledMessage.objects.count() == 4
+    assert operator.complaints == []
+
+
+def test_a_saga_is_looked_at_and_its_timeout_fired_by_clicks(log_in: LogIn) -> None:
+    fill_sagas()
+    operator = log_in("nina", "view_sagastate", "view_payload", "control_eventbus")
+
+    operator.open("sagastate/")
+    operator.page.fill("#searchbar", "2026-0047")
+    operator.click("#changelist-search [type=submit]")
+    assert operator.page.locator("#result_list tbody tr").count() == 1
+    operator.click("#result_list tbody th a")
+    assert operator.page.inner_text(".eventbus-current strong") == "reserved"
+    for fact in ("wait_for_payment()", "B 12", "timeout payment", "Would be undone by"):
+        assert operator.sees(fact), fact
+    operator.page.fill("#reason-1", "the customer called")
+    operator.click("input[type=submit][value='Fire now']")
+    assert operator.sees("Timeout 'payment' comes now.")
+    drain()
+    operator.page.reload()
+
+    assert operator.sees("remind()")
+    assert operator.sees("the customer called")
+    assert operator.complaints == []
+
+
+def test_a_saga_is_compensated_by_clicks(log_in: LogIn) -> None:
+    fill_sagas()
+    row = SagaState.objects.get(key="2026-0047")
+    operator = log_in("nina", "view_sagastate", "control_eventbus")
+
+    operator.open(f"sagastate/{row.pk}/change/")
+    operator.click("input[type=submit][value^=Compensate]")
+    assert operator.page.inner_text("#content h1") == "Compensate 1 saga?"
+    operator.page.fill("#reason", "sold twice")
+    operator.click("input[type=submit][value=Compensate]")
+
+    assert operator.sees("1 saga compensated.")
+    row.refresh_from_db()
+    assert row.status == "compensated"
     assert operator.complaints == []
 
 
