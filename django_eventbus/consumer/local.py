@@ -23,6 +23,7 @@ from .trouble import Abandoned, Fenced
 from .turn import Arrival, Turn, Waiting
 
 DUE_LANES = 200
+STUCK = 1.0  # seconds until the next look where all that is due waits: for a row before it, or a task at work on it
 
 
 class LocalDeliverer:
@@ -100,12 +101,15 @@ class _Member:
         waits = []
         for alias, fence in claim.fences.items():
             rows = RetryMessage.objects.using(alias)
-            due = rows.due([fence.partition_id], limit=1 if claim.is_careful else DUE_LANES)
+            limit = 1 if claim.is_careful else DUE_LANES
+            due = rows.due([fence.partition_id], limit=limit)
             self._carry_out(
                 claim, [Waiting(lane=d.lane, row=d.key, claim=claim, using=alias, handler=d.handler) for d in due]
             )
             if (next_at := rows.next_due_at([fence.partition_id])) is not None:
-                waits.append(max(0.0, (next_at - datetime.now(UTC)).total_seconds()))
+                wait = max(0.0, (next_at - datetime.now(UTC)).total_seconds())
+                is_stuck = not wait and bool(due) and rows.due([fence.partition_id], limit=limit) == due
+                waits.append(STUCK if is_stuck else wait)
         return min(waits, default=None)
 
     def give_back(self) -> None:

@@ -176,6 +176,16 @@ def test_a_key_waits_while_one_of_its_messages_is_retried_and_other_keys_flow(sc
     assert not RetryMessage.objects.exists()
 
 
+def test_a_row_that_is_due_behind_one_that_is_not_keeps_nobody_busy(scene: Scene) -> None:
+    scene.handles("first", fail_on(1))
+    scene.deliver(counted(1), counted(2))
+    RetryMessage.objects.filter(position=2).update(available_at="2020-01-01T00:00:00Z")  # as a replay does
+
+    wait = scene.deliverer.run_due_retries()
+
+    assert (wait, noted("first")) == (1.0, [])
+
+
 def test_an_unordered_handler_lets_the_key_go_on(scene: Scene) -> None:
     scene.handles("unordered", fail_on(1), ordered=False)
 
