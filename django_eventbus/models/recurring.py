@@ -61,7 +61,8 @@ class RecurringQuerySet(models.QuerySet["RecurringEvent"]):
             else:
                 # The write lock first: a transaction that has read cannot take it once another writer was faster.
                 cursor.execute("UPDATE eventbus_recurring SET id = id WHERE id = %s", [pk])
-        return self.select_for_update().filter(pk=pk, is_paused=False, available_at__lte=now).first()
+        due = self.filter(pk=pk, is_paused=False, available_at__lte=now)
+        return due.select_for_update(skip_locked=True).first()  # an operator's act locks the row alone
 
     def lock(self, pk: int) -> RecurringEvent | None:
         """Lock a row, due or not, after whoever has it; must run inside atomic."""

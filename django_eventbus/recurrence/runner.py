@@ -119,9 +119,9 @@ class RecurringRunner:
     def _note_failure(self, declared: Recurring, pk: int, now: datetime, error: Exception) -> None:
         using = self._config.database
         with transaction.atomic(using=using):
-            row = RecurringEvent.objects.using(using).lock(pk)
-            if row is None or row.next_at is None or row.available_at is None or row.available_at > now:
-                return  # somebody else got to it
+            row = RecurringEvent.objects.using(using).take(pk, now=now, grace=self._config.outbox.grace)
+            if row is None or row.next_at is None:
+                return  # somebody else got to it, or is at it: where it is still due, it fails again
             at, again_at = row.next_at, self._clock() + self._delays.delay_after(row.failures + 1)
             following = declared.schedule.after(now)
             row.fail(

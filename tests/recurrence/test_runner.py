@@ -229,6 +229,27 @@ def test_lost_connection_is_no_failure_of_the_function(make_runner: Make, clock:
     assert ticks() == ["12:01"]
 
 
+@pytest.mark.postgres_only
+def test_an_operators_act_on_a_row_keeps_no_relay_waiting(make_runner: Make, clock: Clock) -> None:
+    tick_every(5)
+    tick_every(5, name="tests.other")
+    runner = make_runner()
+    runner.run_due()
+    clock.set(minute=5)
+    operator = connection.copy()
+
+    with operator.cursor() as cursor:
+        cursor.execute("BEGIN")
+        cursor.execute("SELECT FROM eventbus_recurring WHERE name = 'tests.tick' FOR UPDATE")
+        runner.run_due()
+        assert (row().last_at, row("tests.other").last_at) == (None, NOON + timedelta(minutes=5))
+        cursor.execute("ROLLBACK")
+    operator.close()
+    runner.run_due()
+
+    assert ticks() == ["12:05", "12:05"]
+
+
 def test_later_occurrence_is_not_kept_waiting_by_a_failed_one(make_runner: Make, clock: Clock) -> None:
     tried: list[str] = []
 
