@@ -20,7 +20,8 @@ pytestmark = pytest.mark.postgres_only
 
 PATIENCE = 10.0
 WAITING_BACKENDS = """
-SELECT count(*) FROM pg_stat_clear_snapshot(), pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'
+SELECT count(*) FROM pg_stat_clear_snapshot(), pg_stat_activity
+WHERE datname = current_database() AND wait_event_type = 'Lock'
 """
 
 

@@ -116,11 +116,11 @@ def _closed(config: BusConfig, now: datetime, *, is_dry_run: bool) -> Iterator[P
 
 def _ended(config: BusConfig, now: datetime, *, is_dry_run: bool) -> Iterator[Purge]:
     own = {saga.name: saga.retention for saga in sagas.all() if saga.retention is not None}
-    kept_for: dict[str | None, timedelta] = {**own}
+    kept_for: list[tuple[str | None, timedelta]] = list(own.items())
     if config.saga.retention is not None:  # else kept for ever
-        kept_for[None] = config.saga.retention
+        kept_for.append((None, config.saga.retention))
     for alias in buses.databases(config.alias):
-        for name, retention in kept_for.items():
+        for name, retention in kept_for:
             before = now - retention
             chunks = purge_sagas(
                 alias, bus=config.alias, before=before, only=name, but=own.keys(), is_dry_run=is_dry_run
