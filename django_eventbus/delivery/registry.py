@@ -180,10 +180,9 @@ def declare(
     shown = getattr(function, "__qualname__", repr(function))
     require_events(shown, events)
     _require_options(shown, batch, options)
-    if batch is not None:
-        _require_queued(shown, events, option="batch")
-    if options.get("handle_in") is not None:
-        _require_queued(shown, events, option="handle_in")
+    for option, value in (("batch", batch), ("handle_in", options.get("handle_in"))):
+        if value is not None:
+            _require_queued(shown, events, option=option)
     call = read_function(function, given=("event",) if state is None else ("event", "state"))
     app = app_label_of(function)
     name = options.get("name") or default_name(function, app)
