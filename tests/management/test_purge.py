@@ -159,7 +159,6 @@ class TestArchive:
 
         assert set(SentMessage.objects.values_list("id", flat=True)) == kept
 
-
     def test_of_a_local_queue_is_cut_with_its_bus(self, settings: Any) -> None:
         broker = {"TRANSPORT": "kafka", "OPTIONS": {"bootstrap.servers": "localhost:9"}}
         settings.EVENTBUS = {"default": {**broker, "OUTBOX": {"RETENTION": timedelta(days=7)}}}
