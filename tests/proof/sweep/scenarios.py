@@ -19,6 +19,7 @@ from uuid import UUID
 from django.db import transaction
 
 from django_eventbus.bus import buses, publish, publish_many
+from django_eventbus.consumer.due import DueLanes
 from django_eventbus.delivery.replay import discard, replay
 from django_eventbus.models import (
     DeadLetter,
@@ -216,7 +217,9 @@ def recurring(scenario: Scenario) -> None:
 
 
 def failed_once(scenario: Scenario) -> None:
+    """Handle everything once, and leave what is to be retried to the act; this process ends after it."""
     sent(scenario)
+    DueLanes.find = lambda self: iter(())  # type: ignore[method-assign]
     consume()
 
 
