@@ -203,10 +203,8 @@ def wait_for_writers(path: Consumers) -> None:
         time.sleep(0.1)
 
 
-def torment(
-    path: Consumers, relays: Relays, writers: Writers, *, seconds: float, is_over: Callable[[], bool] = lambda: True
-) -> int:
-    """Kill, freeze and cut off for some seconds, and until it is over; return how many sessions were ended."""
+def torment(path: Consumers, relays: Relays, writers: Writers, *, seconds: float) -> int:
+    """Kill, freeze and cut off for some seconds; return how many database sessions were ended."""
     ended = 0
 
     def end_a_session() -> None:
@@ -221,7 +219,7 @@ def torment(
         Torment(every=2, harm=end_a_session, due_at=quiet_until),
     ]
     ends_at = time.monotonic() + seconds
-    while time.monotonic() < ends_at or not is_over():
+    while time.monotonic() < ends_at:
         time.sleep(0.1)
         path.mend(patience=FROZEN_FOR)
         relays.mend(patience=random.choice([0.2, GRACE + 1.5]))

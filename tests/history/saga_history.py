@@ -19,10 +19,11 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from tests.history.consumer_history import FROZEN_FOR
 from tests.history.members import ROOT
 from tests.history.own_services import own_services
-from tests.history.path_history import LEFT, Consumers, Relays, Writers, torment
-from tests.history.relay_history import make_topic
+from tests.history.path_history import END_A_SESSION, LEFT, Consumers, Relays, Torment, Writers
+from tests.history.relay_history import GRACE, make_topic
 from tests.history.trips.events import TOPICS
 from tests.history.trips.fates import HEALED
 from tests.history.trips.judging import FINAL, Effect, Instance, Remembered, Step, Verdict, judge
@@ -62,7 +63,8 @@ class Trips(Consumers):
 
     sagas: int
     seed: int
-    pause: float  # seconds between two trips
+    pause: float = 0.2  # seconds between two trips of each of two processes
+    every: float = 10.0  # seconds between two harms to consumers; others come to harm more often
 
     def environment(self) -> dict[str, str]:
         return super().environment() | {
@@ -78,6 +80,11 @@ class Trips(Consumers):
         for name in TOPICS:
             make_topic(self.broker, f"{self.topic}.{name}")
 
+    def be_slow(self, start: float) -> None:
+        """Harm less often where processes take so long to start: else none ever gets to work."""
+        self.every = max(self.every, 2 * start)
+        self.chaos["CHAOS_MEAN"] = str(self.every)
+
     def have_started(self) -> bool:
         return self.count("SELECT count(*) FROM trip_started") == self.sagas
 
@@ -87,7 +94,8 @@ class Trips(Consumers):
     def replay(self) -> None:
         """Let an operator replay every dead letter."""
         if self.count(DEAD):
-            self.manage("replay_dead_letters", "--all", "--json")
+            command = [sys.executable, "-m", "django", "replay_dead_letters", "--all"]
+            subprocess.run(command, env=self.environment(), cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
 
     def verdict(self) -> Verdict:  # type: ignore[override]
         steps = [Step._make((*row[:5], *map(json.loads, row[5:8]), row[8])) for row in self.execute(STEPS)]
@@ -133,18 +141,12 @@ class Report:
     forgotten: list[str] = field(default_factory=list)  # sagas that were stuck without a dead letter
 
 
-def run_history(
-    *, url: str, broker: str, topic: str, sagas: int, seed: int, notes: Path, bug: str = "", pause: float = 0.2
-) -> Report:
+def run_history(trips: Trips) -> Report:
     """Start sagas under torment, let all settle, replay what is dead, and judge. Needs an empty database."""
-    random.seed(seed)
-    began = time.monotonic()
-    trips = Trips(
-        url=url, broker=broker, topic=topic, notes=notes, bug=bug, chaos={"CHAOS_MEAN": "10"}, sagas=sagas, seed=seed,
-        pause=pause,
-    )  # fmt: skip
+    random.seed(trips.seed)
     trips.prepare()
-    relays, starters = Relays(path=trips), Starters(path=trips, seed=seed)
+    began = time.monotonic()
+    relays, starters = Relays(path=trips), Starters(path=trips, seed=trips.seed)
     crews = {"consumers": (trips, 3), "relays": (relays, 2), "starters": (starters, 2)}
     try:
         for members, count in crews.values():
@@ -152,7 +154,8 @@ def run_history(
                 members.start()
         wait_for(lambda: trips.count("SELECT count(*) FROM trip_started") > 0, within=START)
         tormented_at = time.monotonic()
-        ended = torment(trips, relays, starters, seconds=sagas * pause / 2, is_over=trips.have_started)
+        trips.be_slow(tormented_at - began)
+        ended = torment(trips, relays, starters)
         tormented = time.monotonic() - tormented_at
         starters.finish()
         stuck, forgotten = settle(trips, relays)
@@ -161,7 +164,7 @@ def run_history(
             members.stop()
     verdict = trips.verdict()
     return Report(
-        seed=seed,
+        seed=trips.seed,
         is_clean=verdict.is_clean and not forgotten,
         kills={name: members.kills for name, (members, _) in crews.items()},
         freezes={name: members.freezes for name, (members, _) in crews.items()},
@@ -173,6 +176,31 @@ def run_history(
         verdict=verdict,
         forgotten=forgotten,
     )
+
+
+def torment(trips: Trips, relays: Relays, starters: Starters) -> int:
+    """Kill, freeze and cut off until all sagas have started; return how many database sessions were ended."""
+    ended, every = 0, trips.every
+
+    def end_a_session() -> None:
+        nonlocal ended
+        ended += trips.count(END_A_SESSION)
+
+    quiet_until = time.monotonic() + every / 2  # until they have started
+    torments = [
+        Torment(every=every, harm=trips.harm, due_at=quiet_until),
+        Torment(every=every / 2, harm=relays.harm, due_at=quiet_until),
+        Torment(every=every, harm=starters.harm, due_at=quiet_until),
+        Torment(every=every / 4, harm=end_a_session, due_at=quiet_until),
+    ]
+    while not trips.have_started():
+        time.sleep(0.1)
+        trips.mend(patience=FROZEN_FOR)
+        relays.mend(patience=random.choice([0.2, GRACE + 1.5]))
+        starters.mend(patience=1.0)
+        for each in torments:
+            each.go_on()
+    return ended
 
 
 def settle(trips: Trips, relays: Relays) -> tuple[int, list[str]]:
@@ -224,21 +252,24 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sagas", type=int, default=1000)
     parser.add_argument("--pause", type=float, default=0.2, help="Seconds between two starts of each of two processes.")
+    parser.add_argument("--every", type=float, default=10, help="Seconds between two harms; more on a busy machine.")
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
     parser.add_argument("--bug", default="", help="Plant this one: see tests/history/trips/bugs.py.")
     options = parser.parse_args()
     os.chdir(ROOT)
     with own_services() as (url, broker), tempfile.TemporaryDirectory() as folder:
-        report = run_history(
+        trips = Trips(
             url=url,
             broker=broker,
             topic=url.rpartition("/")[2].replace("_", "-"),
-            sagas=options.sagas,
-            seed=options.seed,
             notes=Path(folder),
             bug=options.bug,
+            sagas=options.sagas,
+            seed=options.seed,
             pause=options.pause,
+            every=options.every,
         )
+        report = run_history(trips)
     sys.stdout.write(json.dumps(asdict(report), indent=1) + "\n")
     return 0 if report.is_clean else 1
 

@@ -10,17 +10,19 @@ from pathlib import Path
 import pytest
 
 from tests.history.own_services import new_database
-from tests.history.saga_history import Report, run_history
+from tests.history.saga_history import Report, Trips, run_history
 from tests.history.trips.bugs import BUGS
 from tests.history.trips.judging import Effect, Instance, Remembered, Step, Verdict, judge
 
 PLACES = ("flight/1", "hotel/1", "car/1")
 
 
-def run(postgres: str, kafka: str, folder: Path, *, sagas: int, pause: float, bug: str = "") -> Report:
+def run(postgres: str, kafka: str, folder: Path, *, sagas: int, every: float, bug: str = "") -> Report:
     topic = f"trips-{uuid.uuid4().hex[:8]}"
     url = new_database(postgres)
-    return run_history(url=url, broker=kafka, topic=topic, sagas=sagas, pause=pause, seed=3, notes=folder, bug=bug)
+    return run_history(
+        Trips(url=url, broker=kafka, topic=topic, notes=folder, bug=bug, sagas=sagas, seed=3, every=every)
+    )
 
 
 @pytest.mark.services
@@ -28,7 +30,7 @@ def run(postgres: str, kafka: str, folder: Path, *, sagas: int, pause: float, bu
 def test_every_saga_ends_with_each_step_once_while_everybody_is_killed_and_frozen(
     postgres: str, kafka: str, tmp_path: Path
 ) -> None:
-    report = run(postgres, kafka, tmp_path, sagas=60, pause=0.2)
+    report = run(postgres, kafka, tmp_path, sagas=60, every=10)
 
     assert report.is_clean, report
     assert report.verdict.ended.keys() == {"completed", "compensated"}
@@ -39,7 +41,7 @@ def test_every_saga_ends_with_each_step_once_while_everybody_is_killed_and_froze
 @pytest.mark.long
 @pytest.mark.timeout(1200)
 def test_a_thousand_sagas_end(postgres: str, kafka: str, tmp_path: Path) -> None:
-    report = run(postgres, kafka, tmp_path, sagas=1000, pause=0.2)
+    report = run(postgres, kafka, tmp_path, sagas=1000, every=10)
 
     assert report.is_clean, report
     assert sum(report.kills.values()) + sum(report.freezes.values()) > 20
@@ -49,7 +51,7 @@ def test_a_thousand_sagas_end(postgres: str, kafka: str, tmp_path: Path) -> None
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("bug", BUGS)
 def test_a_known_bug_of_sagas_is_found(postgres: str, kafka: str, tmp_path: Path, bug: str) -> None:
-    report = run(postgres, kafka, tmp_path, sagas=200, pause=0.2, bug=bug)
+    report = run(postgres, kafka, tmp_path, sagas=200, every=10, bug=bug)
 
     assert not report.is_clean
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from django_eventbus.delivery.retry import RetryPolicy
 from django_eventbus.sagas.routing import not_found, on, on_timeout, starts
 from django_eventbus.sagas.saga import Saga
-from tests.history.plan import POLICY
 from tests.history.trips.events import (
     PARTS,
     Answer,
@@ -23,6 +23,7 @@ from tests.history.trips.fates import PATIENCE, befall
 from tests.history.trips.log import Line
 
 MOST_REMINDERS = 2
+POLICY = RetryPolicy(max_attempts=12, delays=(0.15, 0.5, 2.0, 5.0), jitter=0)  # for hints that come long before
 LONG = 3600.0  # seconds, which no run lasts
 
 
