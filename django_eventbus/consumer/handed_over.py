@@ -21,7 +21,7 @@ from django_eventbus.delivery.handler import Handler
 from django_eventbus.delivery.handover import Task, patience
 from django_eventbus.models import PartitionEpoch, RetryMessage
 from django_eventbus.models.retry import Begun
-from django_eventbus.models.unit import open_unit
+from django_eventbus.models.unit import keep_savepoint, open_unit
 from django_eventbus.transports.base import TopicPartition
 
 from .connections import refresh_connections
@@ -120,6 +120,7 @@ class _TaskLedger(Retries):
         """Lock the row; nothing is admitted where it is gone, or where another task has it."""
         self._now, self._opened_at = open_unit(self._using, partitions=()).now, time.monotonic()
         rows = self._rows.take(self._task.key, attempt=self._task.attempt)
+        keep_savepoint(self._using)  # else a handler that fails would give the row to another task
         self._entries = [row._replace(available_at=None) for row in rows]  # its time is that of the next task
 
     def _runs_here(self, run: Run) -> bool:

@@ -23,7 +23,7 @@ from django_eventbus.events.envelope import Envelope
 from django_eventbus.models import DeadLetter, RetryMessage
 from django_eventbus.models.dead_letter import DeadLetterReason, unpack_headers
 from django_eventbus.models.retry import RetryQuerySet, Verdict, WaitingDelivery
-from django_eventbus.models.unit import take_messages
+from django_eventbus.models.unit import keep_savepoint, take_messages
 from django_eventbus.transports.base import Record
 
 from .arrivals import inbox_rows, open_fenced, retry_row
@@ -199,7 +199,10 @@ class Retries:
         row = _row(run)
         if run.delivery.handler.handle_in is not None and run.condemned is None:
             self._away.append(run)
-        elif row.sends == 0 or self._rows.unlocked([row.key]):
+        elif row.sends == 0:
+            return True
+        elif self._rows.unlocked([row.key]):
+            keep_savepoint(self._using)  # else a handler that fails would give the row to a task
             return True
         self._stopped.add(row.lane)
         return False

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from django.db import connections, transaction
+from django.db import connection, connections, transaction
 from django.db.models import F
 
 from django_eventbus.consumer.handed_over import run_task
@@ -17,6 +17,7 @@ from django_eventbus.delivery.context import MessageContext
 from django_eventbus.delivery.handover import Task, carried_by
 from django_eventbus.delivery.registry import groups_of, handler, handlers
 from django_eventbus.delivery.replay import replay
+from django_eventbus.exceptions import Reject
 from django_eventbus.models import DeadLetter, InboxMessage, OutboxMessage, RetryMessage
 from tests.consumer.scene import Counted, Scene, counted, noted
 from tests.shop.models import Effect
@@ -275,6 +276,32 @@ def test_a_task_does_nothing_while_another_one_is_at_work(scene: Scene, tasks: l
         assert noted("far") == []
 
     assert noted("far") == [1]
+
+
+@pytest.mark.postgres_only
+def test_a_task_keeps_its_row_while_it_writes_down_that_its_handler_failed(scene: Scene, tasks: list[Task]) -> None:
+    other = connection.copy()
+    free: list[int] = []
+
+    class Looking(Reject):
+        def __str__(self) -> str:  # asked for when the dead letter is made
+            with other.cursor() as cursor:
+                cursor.execute("SELECT count(*) FROM (SELECT FROM eventbus_retry FOR UPDATE SKIP LOCKED) free")
+                free.append(cursor.fetchone()[0])
+            return "no"
+
+    def refuse(event: Counted) -> None:
+        raise Looking("no")
+
+    handles(scene, fails=refuse)
+    scene.deliver(counted(1))
+
+    perform(scene, tasks[0])
+    other.close()
+
+    assert DeadLetter.objects.get().exception_message == "no"
+    assert free
+    assert not any(free)
 
 
 @pytest.mark.postgres_only
