@@ -37,9 +37,10 @@ class Job:
 class EventLoop:
     """One thread with one event loop, on which `slots` jobs run at the same time."""
 
-    def __init__(self, turn: Turn, *, slots: int) -> None:
+    def __init__(self, turn: Turn, *, slots: int, on_defect: Callable[[BaseException], None]) -> None:
         self._turn = turn
         self._slots = slots
+        self._on_defect = on_defect
         self._jobs: asyncio.Queue[Job | None] = asyncio.Queue()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="eventbus-async", daemon=True)
@@ -60,8 +61,13 @@ class EventLoop:
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
-        self._loop.run_until_complete(self._serve())
-        self._loop.close()
+        try:
+            self._loop.run_until_complete(self._serve())
+        # The end of the thread: in silence, its worker would wait for ever for what the loop has taken.
+        except Exception as exc:  # noqa: BLE001
+            self._on_defect(exc)
+        finally:
+            self._loop.close()
 
     async def _serve(self) -> None:
         await asyncio.gather(*(self._slot() for _ in range(self._slots)))

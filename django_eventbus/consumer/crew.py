@@ -94,7 +94,7 @@ class Crew:
             reporter=reporter,
             sleep=self._is_stopping.wait,
         )
-        self._loop = EventLoop(self._turn, slots=threads) if has_async else None
+        self._loop = EventLoop(self._turn, slots=threads, on_defect=self._report_defect) if has_async else None
         self._threads = [
             threading.Thread(target=self._work, name=f"eventbus-worker-{number}", daemon=True)
             for number in range(threads if has_sync else 1)
@@ -237,8 +237,7 @@ class Crew:
             except Exception as exc:  # noqa: BLE001
                 failure = exc
             if failure is not None and not isinstance(failure, Abandoned):
-                logger.error("async worker failed", exc_info=failure)
-                self.news.put(Defect(failure))
+                self._report_defect(failure)
 
         loop.submit(Job(work=work, done=done))
 
@@ -281,6 +280,10 @@ class Crew:
         if self._is_stopping.wait(0.5):
             raise Abandoned
         refresh_connections()
+
+    def _report_defect(self, error: BaseException) -> None:
+        logger.error("async worker failed", exc_info=error)
+        self.news.put(Defect(error))
 
     def _report_fenced(self, claim: Claim) -> None:
         claim.is_current = False
