@@ -53,8 +53,8 @@ def read_declaration(
     app_label = app_label_of(cls)
     name = legal_name(options.get("name") or default_name(cls, app_label), of=shown)
     marked = dict(_marked(cls))
-    for name in marked.keys() & reserved:
-        raise ContractError(f"{shown}.{name} hides what every saga has. Name the method otherwise.")
+    for method in marked.keys() & reserved:
+        raise ContractError(f"{shown}.{method} hides what every saga has. Name the method otherwise.")
     when_unknown = options.get("not_found", "retry")
     routes = read_routes(cls, _events(cls, marked), default=options.get("correlate"), when_unknown=when_unknown)
     timeouts = _timeouts(cls, marked)

@@ -15,7 +15,7 @@ from django_eventbus.events.envelope import SAGA_HEADER
 from django_eventbus.events.identifiers import uuid7
 from django_eventbus.events.registry import events
 from django_eventbus.exceptions import EventBusError
-from django_eventbus.outbox.publisher import PublishOptions
+from django_eventbus.outbox.publisher import PublishOptions, require_event_id
 from django_eventbus.outbox.scheduling import cancel
 
 from .decision import Decision, decide
@@ -101,7 +101,8 @@ class Stepper:
 
 def _identity(outgoing: Outgoing) -> UUID:
     given = outgoing.options.get("event_id")
-    return given if isinstance(given, UUID) else uuid7()
+    require_event_id(given, (outgoing.event,))
+    return given or uuid7()
 
 
 def _name(outgoing: Outgoing) -> str:

@@ -15,10 +15,14 @@ from django_eventbus.models import (
     SagaState,
     ScheduledMessage,
 )
+from django_eventbus.sagas.routing import starts
+from django_eventbus.sagas.saga import Saga
 from tests.sagas.fulfilment import (
     Failed,
+    Fulfilment,
     Paid,
     Placed,
+    Reserve,
     Reserved,
     Scene,
     Touched,
@@ -99,6 +103,20 @@ def test_a_failed_step_leaves_nothing_behind(scene: Scene) -> None:
     assert not OutboxMessage.objects.exists()
     assert not ScheduledMessage.objects.exists()
     assert RetryMessage.objects.get().error_type.endswith("IllegalTransition")
+
+
+def test_an_event_id_that_is_none_fails_the_step(scene: Scene) -> None:
+    class OrderSaga(Saga[Fulfilment], name="shop.OrderSaga", correlate="order_id"):
+        @starts(Placed)
+        def begin(self, event: Placed) -> None:
+            self.publish(Reserve(order_id=event.order_id), event_id="7")  # type: ignore[arg-type]
+
+    scene.deliver(Placed(order_id="1"))
+
+    row = RetryMessage.objects.get()
+    assert row.error_type.endswith("EventInvalid")
+    assert row.error_message.startswith("event_id='7' is no uuid.UUID.")
+    assert not SagaState.objects.exists()
 
 
 def test_an_event_that_comes_before_its_start_waits_aside_and_is_taken_then(scene: Scene) -> None:
