@@ -21,6 +21,7 @@ from django_eventbus.outbox.scheduling import cancel
 from .decision import Decision, decide
 from .declaration import SagaDeclaration
 from .instance import ArmedTimeout, Instance, Outgoing
+from .own_writes import OwnWrites
 from .store import Cause, Store
 from .timeouts import timeout_event
 
@@ -59,12 +60,15 @@ class Stepper:
         """Do what is decided on an instance.
 
         Nothing is written before the version of the instance is known to be the newest: where another step came first
-        (two start events that race, or an optimistic saga), it is decided anew.
+        (two start events that race, or an optimistic saga), it is decided anew, and what the method itself has written
+        is undone.
         """
         store = Store(self.declaration, self.config)
         for _ in range(MOST_TRIES):
             loaded = store.load(key)
-            decision = decision_on(None if loaded is None else loaded.instance)
+            own = OwnWrites(store.using)
+            with own.watched():
+                decision = decision_on(None if loaded is None else loaded.instance)
             ids = [_identity(outgoing) for outgoing in decision.published]
             armed = {name: ArmedTimeout(uuid7(), due) for name, due in decision.timeouts_set.items()}
             if not decision.changes_instance or store.save(
@@ -75,8 +79,10 @@ class Stepper:
                 outgoing=[(_name(outgoing), id) for outgoing, id in zip(decision.published, ids, strict=True)],
                 cause=cause,
             ):
+                own.keep()
                 self._carry_out(decision, key=key, ids=ids, armed=armed, using=store.using)
                 return decision
+            own.undo()
         raise StepOvertaken(f"Saga {self.declaration.name} ({key}): {MOST_TRIES} other steps came first.")
 
     def _carry_out(

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from django.db import connection, connections
+from django.db import connection, connections, transaction
 
+from django_eventbus import publish
 from django_eventbus.models import OutboxMessage, RetryMessage, SagaHistory, SagaState
 from django_eventbus.sagas.routing import on, starts, starts_or_on
 from django_eventbus.sagas.saga import Saga
@@ -118,6 +119,28 @@ def test_the_loser_of_a_race_to_start_steps_where_it_may_do_both(scenes: tuple[S
     assert meeting.runs == 3
     assert SagaState.objects.get().state == '{"touches":2}'
     assert [outcome for _, outcome in history_of()] == ["started", "stepped"]
+
+
+@pytest.mark.parametrize("concurrency", ["lock", "optimistic"])
+def test_what_the_loser_of_a_race_has_written_itself_is_undone(scenes: tuple[Scene, Scene], concurrency: Any) -> None:
+    meeting = Meeting()
+    told: list[str] = []
+
+    class Racing(Saga[Count], name="shop.Racing", correlate="order_id", concurrency=concurrency):
+        @starts_or_on(Touched)
+        def touch(self, event: Touched) -> None:
+            transaction.on_commit(lambda: told.append(event.order_id))
+            publish(Reserve(order_id=event.order_id))
+            meeting.attend()
+            self.state.touches += 1
+
+    first, second = scenes
+    at_once(lambda: first.deliver(Touched(order_id="1")), lambda: second.deliver(Touched(order_id="1")))
+
+    assert meeting.runs == 3
+    assert SagaState.objects.get().state == '{"touches":2}'
+    assert OutboxMessage.objects.count() == 2
+    assert told == ["1", "1"]
 
 
 def test_two_optimistic_steps_that_read_the_same_version_both_count(scenes: tuple[Scene, Scene]) -> None:
