@@ -58,10 +58,17 @@ class OperatorActionQuerySet(models.QuerySet["OperatorAction"]):
         named = {"kind": kind, "actor": actor, "reason": reason}
         return self.get_or_create(command_id=command_id, target=target, defaults=named)[1]
 
+    def already_taken_on(self, command_id: UUID, targets: Iterable[str]) -> set[str]:
+        """Return those of other things on which this command has acted, whatever it did to them."""
+        return set(self.filter(command_id=command_id, target__in=list(targets)).values_list("target", flat=True))
+
     def record_on_many(
         self, targets: Iterable[str], kind: OperatorActionKind, *, command_id: UUID, actor: str, reason: str
     ) -> None:
-        """Write down an act that does no harm when it is repeated; what this command has acted on is left as it is."""
+        """Write down an act on things of which none is among those `already_taken_on`, in the transaction of the act.
+
+        Two of them may have one name.
+        """
         acts = (
             OperatorAction(kind=kind, target=target, command_id=command_id, actor=actor, reason=reason)
             for target in targets

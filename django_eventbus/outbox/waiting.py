@@ -5,7 +5,7 @@ Who may do it is the caller's business; what was done, by whom and why is writte
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from uuid import UUID, uuid4
 
 from django.conf import settings
@@ -20,6 +20,7 @@ from django_eventbus.models.operator_action import OperatorActionKind, VerdictRe
 from .wakeup import wake_after_commit
 
 GONE = "it waits no longer"
+REPEATED = "this very request was carried out before"
 
 
 def call_back(
@@ -39,22 +40,33 @@ def deliver_now(
 def _carry_out(
     kind: OperatorActionKind, ids: Iterable[int], actor: str, reason: str, using: str, command_id: UUID | None
 ) -> VerdictReport:
-    wanted = list(dict.fromkeys(ids))
+    wanted, command = list(dict.fromkeys(ids)), command_id or uuid4()
     with transaction.atomic(using=using):
-        rows = ScheduledMessage.objects.using(using)
+        rows, log = ScheduledMessage.objects.using(using), OperatorAction.objects.using(using)
         waiting = rows.filter(pk__in=wanted).select_for_update().order_by("pk").defer("headers", "payload")
         found = {message.pk: message for message in waiting}
-        accepted = rows.filter(pk__in=found)
-        if kind is OperatorActionKind.CANCEL:
-            accepted.delete()
-        else:
-            accepted.update(due_at=Now())
-            for queue in _queues({message.bus for message in found.values()}, using):
-                wake_after_commit(queue, using)
-        targets = [f"scheduled {message}" for message in found.values()]
-        log = OperatorAction.objects.using(using)
-        log.record_on_many(targets, kind, command_id=command_id or uuid4(), actor=actor, reason=reason)
-    return VerdictReport(done=tuple(found), refused={number: GONE for number in wanted if number not in found})
+        # Under the locks of the rows. What this request did before may have been another act: that is the recorded one.
+        taken = log.already_taken_on(command, map(_target_of, found.values()))
+        accepted = {number: message for number, message in found.items() if _target_of(message) not in taken}
+        _act(kind, accepted, using)
+        targets = map(_target_of, accepted.values())
+        log.record_on_many(targets, kind, command_id=command, actor=actor, reason=reason)
+    refused = {number: REPEATED if number in found else GONE for number in wanted if number not in accepted}
+    return VerdictReport(done=tuple(accepted), refused=refused)
+
+
+def _act(kind: OperatorActionKind, messages: Mapping[int, ScheduledMessage], using: str) -> None:
+    rows = ScheduledMessage.objects.using(using).filter(pk__in=messages)
+    if kind is OperatorActionKind.CANCEL:
+        rows.delete()
+        return
+    rows.update(due_at=Now())
+    for queue in _queues({message.bus for message in messages.values()}, using):
+        wake_after_commit(queue, using)
+
+
+def _target_of(message: ScheduledMessage) -> str:
+    return f"scheduled {message}"
 
 
 def _queues(buses: Collection[int], using: str) -> Iterator[BusConfig]:

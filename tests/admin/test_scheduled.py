@@ -171,6 +171,19 @@ def test_form_that_is_sent_twice_is_recorded_once() -> None:
     assert OperatorAction.objects.count() == 1
 
 
+def test_command_that_was_recorded_does_nothing_else_unrecorded() -> None:
+    schedule()
+    row = ScheduledMessage.objects.get()
+    command_id = uuid4()
+    deliver_now([row.pk], actor="ada", using="default", command_id=command_id)
+
+    report = call_back([row.pk], actor="bob", using="default", command_id=command_id)
+
+    assert report.refused == {row.pk: "this very request was carried out before"}
+    assert ScheduledMessage.objects.get() == row
+    assert OperatorAction.objects.get().kind == "deliver_now"
+
+
 def test_act_that_rolls_back_leaves_everything() -> None:
     schedule()
     ids = list(ScheduledMessage.objects.values_list("pk", flat=True))
