@@ -45,12 +45,12 @@ class RecordsEvents(models.Model):
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         """Save as any model does, then publish what was recorded, in one transaction."""
-        with self._publishing_recorded(kwargs.get("using")):
+        with self._publishing_recorded(args[2] if len(args) > 2 else kwargs.get("using")):  # Django 5 takes it so
             super().save(*args, **kwargs)
 
     def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
         """Delete as any model does, then publish what was recorded, in one transaction."""
-        with self._publishing_recorded(kwargs.get("using")):
+        with self._publishing_recorded(args[0] if args else kwargs.get("using")):
             return super().delete(*args, **kwargs)
 
     @property

@@ -228,3 +228,16 @@ def test_instances_do_not_share_what_they_record() -> None:
 def _save_and_fail(basket: Basket) -> None:
     basket.save()
     raise Undone
+
+
+@pytest.mark.django_db(transaction=True, databases=["default", "other"])
+def test_a_database_that_is_given_by_position_is_heeded() -> None:
+    basket = Basket.objects.create()
+    Basket(pk=basket.pk).save(using="other")
+    add(basket, 1)
+
+    with pytest.raises(TransactionRequired):
+        basket.delete("other")
+
+    assert published() == []
+    assert Basket.objects.using("other").exists()
