@@ -1,1 +1,1 @@
-"""The proof: every crash point in turn (sweep), and every interleaving of a small model of the protocol (model)."""
+"""The proof: every crash point in turn, every order of steps of a small model, and its traces on the real code."""
