@@ -6,11 +6,12 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 MANAGE = Path(__file__).resolve().parent.parent / "manage.py"
+ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 PATIENCE = 40  # seconds that a process gets to finish what is in flight: more than it takes for itself
 
 
@@ -23,14 +24,15 @@ class Processes:
 
     def start(self, *arguments: str, output: int | None = subprocess.PIPE) -> "subprocess.Popen[str]":
         """Start a command in a session of its own, so that Ctrl-C reaches the demo alone."""
-        process = subprocess.Popen(
-            [sys.executable, str(MANAGE), *arguments],
-            env=self.env,
-            stdout=output,
-            text=True,
-            start_new_session=True,
-        )
-        self.running.append(process)
+        with uninterrupted():
+            process = subprocess.Popen(
+                [sys.executable, str(MANAGE), *arguments],
+                env=self.env,
+                stdout=output,
+                text=True,
+                start_new_session=True,
+            )
+            self.running.append(process)
         return process
 
     def run(self, *arguments: str) -> None:
@@ -43,13 +45,13 @@ class Processes:
 
     def stop(self, process: "subprocess.Popen[str]") -> dict[str, object]:
         """End a command with SIGTERM and return the JSON object that it printed last."""
-        self.running.remove(process)
         process.send_signal(signal.SIGTERM)
         try:
             output, _ = process.communicate(timeout=PATIENCE)
         except subprocess.TimeoutExpired:
             process.kill()
             raise
+        self.running.remove(process)
         lines = [line for line in (output or "").splitlines() if line.startswith("{")]
         return json.loads(lines[-1]) if lines else {}
 
@@ -65,6 +67,20 @@ class Processes:
         for process in reversed(list(self.running)):
             with suppress(subprocess.TimeoutExpired):  # it was killed; the others still wait for their turn
                 self.stop(process)
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Put a Ctrl-C off to the end of the block: a process that is started but not yet listed would be left behind."""
+    came: list[int] = []
+    held = {number: signal.signal(number, lambda number, frame: came.append(number)) for number in ENDINGS}
+    try:
+        yield
+    finally:
+        for number, handler in held.items():
+            signal.signal(number, handler)
+    if came:
+        raise KeyboardInterrupt
 
 
 def free_port() -> int:
