@@ -208,6 +208,8 @@ def settle(trips: Trips, relays: Relays) -> tuple[int, list[str]]:
 
     Returns how many sagas had to wait for that, and the keys of those that no dead letter would have brought on.
     """
+    if trips.verdict().is_beyond_repair:
+        return 0, []
     trips.chaos.clear()
     for members, count in ((trips, 3), (relays, 2)):
         members.stop()
@@ -225,7 +227,8 @@ def settle(trips: Trips, relays: Relays) -> tuple[int, list[str]]:
 def is_settled(trips: Trips) -> bool:
     if trips.is_quiet():
         trips.replay()  # what died of its attempts meanwhile
-    return trips.is_quiet() and trips.verdict().is_clean
+    verdict = trips.verdict()
+    return verdict.is_beyond_repair or (trips.is_quiet() and verdict.is_clean)
 
 
 def wait_while_moving(trips: Trips, is_over: Callable[[float], bool]) -> None:

@@ -80,6 +80,11 @@ class Verdict:
     def is_clean(self) -> bool:
         return not any(getattr(self, each.name) for each in fields(self) if each.type == "list[str]")
 
+    @property
+    def is_beyond_repair(self) -> bool:
+        """Say whether something is wrong that no waiting puts right."""
+        return bool(self.repeated or self.overwritten or self.timeouts)
+
 
 def judge(
     started: Iterable[str],
