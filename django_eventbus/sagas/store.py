@@ -39,7 +39,7 @@ class Loaded:
 
     id: int
     version: int
-    size: int  # characters of the state
+    size: int  # bytes of the state
     instance: Instance
 
 
@@ -74,7 +74,7 @@ class Store:
             timeouts={} if found.timeouts == "{}" else _timeouts.decode(found.timeouts),
             compensations=read_stack(found.compensations),
         )
-        return Loaded(id=found.id, version=found.version, size=len(found.state or ""), instance=instance)
+        return Loaded(id=found.id, version=found.version, size=len((found.state or "").encode()), instance=instance)
 
     def save(
         self,
