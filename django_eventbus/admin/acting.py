@@ -13,6 +13,7 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 
 from django_eventbus.models.operator_action import OperatorActionKind, VerdictReport
+from django_eventbus.models.text import LONGEST_NAME, storable
 
 from .browsing import ReadOnlyAdmin, database_of
 from .facts import DATABASE, table
@@ -78,7 +79,7 @@ class ActingAdmin(ReadOnlyAdmin):
         report = self.acts[kind].carry_out(
             ids,
             actor=request.user.get_username(),
-            reason=request.POST.get("reason", ""),
+            reason=reason_of(request),
             using=database_of(request),
             command_id=command_id,
         )
@@ -119,6 +120,11 @@ class ActingAdmin(ReadOnlyAdmin):
 
     def counted(self, number: int) -> str:
         return f"1 {self.opts.verbose_name}" if number == 1 else f"{number} {self.opts.verbose_name_plural}"
+
+
+def reason_of(request: HttpRequest) -> str:
+    """Return the reason that an operator gave, as the table takes it: no browser limits what is posted by hand."""
+    return storable(request.POST.get("reason", ""), limit=LONGEST_NAME)
 
 
 def name_of(kind: OperatorActionKind) -> str:

@@ -22,7 +22,7 @@ from django_eventbus.sagas.declaration import sagas
 from django_eventbus.sagas.operations import compensate, complete, fire_timeout, target_of
 from django_eventbus.sagas.store import read_timeouts
 
-from .acting import Act, ActingAdmin
+from .acting import Act, ActingAdmin, reason_of
 from .browsing import database_of, recent_values
 from .facts import DATABASE, LISTED, NOTHING, aged, badge, link_to, moment, planned, stacked, table, until
 from .payload import may_see
@@ -112,7 +112,7 @@ class SagaStateAdmin(ActingAdmin):
         except ValueError as exc:
             raise BadRequest("A timeout is fired for a saga, with the form's `command_id`, a UUID.") from exc
         name, using = request.POST.get("timeout", ""), database_of(request)
-        actor, reason = request.user.get_username(), request.POST.get("reason", "")
+        actor, reason = request.user.get_username(), reason_of(request)
         report = fire_timeout(number, name, actor=actor, reason=reason, using=using, command_id=command_id)
         refusal = "; ".join(report.refused.values())
         told = f"Timeout {name!r} not fired: {refusal}." if refusal else f"Timeout {name!r} comes now."

@@ -138,6 +138,17 @@ def test_operators_act_by_permission_and_are_recorded(scene: Scene, operator: Op
     assert "asked to" in words(page_of(operator(*VIEW)))
 
 
+def test_reason_that_no_column_takes_is_recorded_as_far_as_it_can(scene: Scene, operator: Operator) -> None:
+    scene.deliver(Placed(order_id="1"))
+
+    answer = fire(operator(*CONTROL), "payment", reason="\0" + "x" * 5000)
+
+    assert answer.status_code == 200
+    reason = OperatorAction.objects.get().reason
+    assert reason.startswith("\\x00x")
+    assert len(reason) == 500
+
+
 def test_completing_by_hand_publishes_nothing(scene: Scene, operator: Operator) -> None:
     scene.deliver(Placed(order_id="1"))
     count = OutboxMessage.objects.count()
