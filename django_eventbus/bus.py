@@ -133,7 +133,7 @@ class Bus:
         return self.transport.open_sender(client_id=f"{self.config.service}-relay")
 
     def _open_local_sender(self) -> Sender:
-        return LocalSender(self.deliverer.deliver)
+        return LocalSender(self.deliverer.deliver, close=self.deliverer.close)
 
 
 class Buses:

@@ -9,6 +9,8 @@ import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
+from django.db import DatabaseError
+
 from django_eventbus.conf import LOCAL_TRANSPORT, BusConfig
 from django_eventbus.conf.sections import LOCAL_SUFFIX
 from django_eventbus.delivery.groups import HandlerGroup
@@ -113,10 +115,14 @@ class _Member:
         return min(waits, default=None)
 
     def give_back(self) -> None:
-        """Leave the partition clean."""
+        """Leave the partition clean; where the database cannot be told, the next owner begins carefully."""
         claim = self._ownership.forget(self._place)
-        if claim is not None:
+        if claim is None:
+            return
+        try:
             self._ownership.give_back(claim)
+        except DatabaseError:
+            self._ownership.close_broken()
 
     def _carry_out(self, claim: Claim, items: Sequence[Arrival | Waiting]) -> None:
         try:

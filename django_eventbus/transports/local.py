@@ -24,8 +24,9 @@ _BEHIND = Failure(FailureKind.NOT_SENT, "not_delivered_yet")
 class LocalSender:
     """Hand rows to the handlers instead of a broker; a row counts as acknowledged once the inbox has taken it."""
 
-    def __init__(self, deliver: Deliver) -> None:
+    def __init__(self, deliver: Deliver, *, close: Callable[[], None] | None = None) -> None:
         self._deliver = deliver
+        self._close = close
 
     def send(self, rows: Sequence[OutgoingRow], *, deadline: float) -> SendResult:
         done = self._deliver([record_of(row) for row in rows], deadline)
@@ -36,7 +37,9 @@ class LocalSender:
         """Do nothing: there is no client."""
 
     def close(self) -> None:
-        """Do nothing: there is no client."""
+        """Let the handlers' side leave things in order; there is no client."""
+        if self._close is not None:
+            self._close()
 
 
 class LocalTransport:

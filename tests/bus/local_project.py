@@ -55,6 +55,11 @@ def wait_until(condition: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
+def wait_until_quiet(*, effects: int) -> None:
+    """Wait until the relay only looks: a write that is under way during a fork would lock the child out for ever."""
+    wait_until(lambda: Effect.objects.count() == effects and not OutboxMessage.objects.exists())
+
+
 def background_threads() -> list[str]:
     return [thread.name for thread in threading.enumerate() if thread.name.startswith("eventbus-")]
 
@@ -68,7 +73,7 @@ def in_one_process() -> None:
 
 def in_a_forked_child() -> None:
     ping(0)
-    wait_until(lambda: Effect.objects.count() == 2)
+    wait_until_quiet(effects=2)
     connections.close_all()
     child = os.fork()
     if child == 0:
@@ -85,7 +90,7 @@ def in_a_child_whose_parent_was_killed() -> None:
     parent = os.fork()
     if parent == 0:
         ping(0)
-        wait_until(lambda: Effect.objects.count() == 2)
+        wait_until_quiet(effects=2)
         connections.close_all()
         parent = os.getpid()
         if os.fork() == 0:

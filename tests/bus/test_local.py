@@ -12,6 +12,7 @@ import pytest
 from django_eventbus.bus import buses
 from django_eventbus.conf import LOCAL_TRANSPORT
 from django_eventbus.exceptions import ConfigurationError
+from django_eventbus.models import PartitionEpoch
 from django_eventbus.transports.base import ConsumerOptions, FailureKind
 from django_eventbus.transports.local import LocalSender, record_of
 
@@ -44,11 +45,18 @@ def run(child_environment: Callable[..., dict[str, str]]) -> Run:
             text=True,
             timeout=90,
         )
-        assert (done.returncode, done.stderr) == (0, "")
+        assert (done.returncode, done.stderr) == (0, ""), done.stderr
         found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
         return found
 
     return run
+
+
+def test_a_relay_that_stops_leaves_the_partition_of_its_handlers_clean(run: Run) -> None:
+    run("in_one_process")
+
+    # An unclean end would make the next process begin carefully: one message at a time.
+    assert list(PartitionEpoch.objects.values_list("is_clean", flat=True)) == [True]
 
 
 def test_handlers_run_after_the_commit_in_a_thread_that_ends_with_the_process(run: Run) -> None:
