@@ -6,6 +6,7 @@ import atexit
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Protocol
@@ -81,15 +82,19 @@ class Notifier:
                     self._is_asked.clear()
 
     def _serve(self, bell: Bell) -> None:
+        open_at = 0.0  # end of the window
         while True:
             self._is_asked.wait(LINGER.total_seconds())
             with self._lock:
                 if not self._is_asked.is_set():
                     self._thread = None
                     return
+            # Waited for before a ring, not after: where commits come less often, the thread is awake once for each.
+            if (remaining := open_at - time.monotonic()) > 0:
+                self._is_stopping.wait(remaining)
             self._is_asked.clear()
             self._ring(bell)
-            self._is_stopping.wait(bell.window.total_seconds())
+            open_at = time.monotonic() + bell.window.total_seconds()
             if self._is_stopping.is_set() and not self._is_asked.is_set():
                 return
 
