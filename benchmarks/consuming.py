@@ -20,7 +20,7 @@ from .topics import Ready
 
 SINGLE = 4_000
 LISTED = 20_000
-PROCESSES = 6_000
+PROCESSES = 4_000
 TABLES = "shop_effect, eventbus_inbox, reference_inbox"
 RATE = """
 WITH ranked AS (SELECT at, row_number() OVER (ORDER BY at) AS place, count(*) OVER () AS total FROM shop_effect)

@@ -12,7 +12,7 @@ from .bench import Bench, per_second, require
 from .report import Row
 from .topics import Topic
 
-WAITING = 1_000_000
+WAITING = 200_000
 DUE = 100_000
 POLLS = 300
 
