@@ -10,6 +10,8 @@ from tests.proof.model.bugs import BUGS
 from tests.proof.model.exploring import PROTOCOL, Explorer
 from tests.proof.model.worlds import LARGE, SMALL
 
+pytestmark = pytest.mark.once
+
 
 @pytest.mark.parametrize("world", SMALL)
 def test_no_order_of_steps_breaks_a_guarantee(world: str) -> None:

@@ -14,7 +14,7 @@ import pytest
 from tests.proof.sweep.counted_psycopg import CountedConnection
 from tests.proof.sweep.points import points
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.timeout(600), pytest.mark.once]
 
 ROOT = Path(__file__).resolve().parents[2]
 DATABASES = ["sqlite", pytest.param("postgresql", marks=pytest.mark.services)]

@@ -73,6 +73,7 @@ def test_the_tests_of_the_example_project_pass() -> None:
     assert "Ran 0 tests" not in tested.stderr
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("moment", ["^starting manage.py", "completed [1-9]"])
 def test_ctrl_c_ends_the_demo_and_everything_it_started(moment: str) -> None:
     mark = uuid.uuid4().hex

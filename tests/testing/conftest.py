@@ -5,10 +5,11 @@ from collections.abc import Iterator
 import pytest
 
 from django_eventbus.delivery.registry import handlers
+from django_eventbus.events.registry import events
 
 
 @pytest.fixture(autouse=True)
-def _own_handlers() -> Iterator[None]:
-    """Forget at the end of a test the handlers that it declared."""
-    with handlers.isolated():
+def _own_declarations() -> Iterator[None]:
+    """Forget at the end of a test the events and handlers that it declared."""
+    with events.isolated(), handlers.isolated():
         yield

@@ -203,6 +203,7 @@ class TestInsideTestCase(TestCase):
         with pytest.raises(TransactionManagementError, match="Call it after the block"), transaction.atomic():
             drain()
 
+    @pytest.mark.once
     def test_events_that_lead_back_to_themselves_end_the_test(self) -> None:
         @handler(OrderPlaced, name="tests.echo")
         def echo(event: OrderPlaced) -> OrderPlaced:
