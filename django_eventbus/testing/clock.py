@@ -24,13 +24,16 @@ def advance_time(by: timedelta) -> None:
     let_pass(by, reachable_aliases())
 
 
-def next_wait(aliases: Sequence[str]) -> timedelta | None:
-    """Return how long it takes until the next of them is due; None where nothing waits for a time."""
+def next_wait(aliases: Sequence[str], *, looked_at: datetime) -> timedelta | None:
+    """Return how long it takes until the next of them is due; None where nothing waits for a time.
+
+    `looked_at` is when the last look at what is due began: what fell due since then has not been seen.
+    """
     now = datetime.now(UTC)
     moments: list[datetime | None] = []
     for rows, column in _timed(aliases):
-        # What is due of the schedule has moved, or belongs to a bus that is not drained: no time brings it on.
-        ahead = rows.filter(**{f"{column}__gt": now}) if rows.model is ScheduledMessage else rows
+        # What was due of the schedule has moved, or belongs to a bus that is not drained: no time brings it on.
+        ahead = rows.filter(**{f"{column}__gt": looked_at}) if rows.model is ScheduledMessage else rows
         moments.append(ahead.order_by(column).values_list(column, flat=True).first())
     waits = [moment - now for moment in moments if moment is not None]
     return max(min(waits), AT_LEAST) if waits else None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from django.db import connections
 from django.db.transaction import TransactionManagementError
@@ -49,11 +49,11 @@ def drain(*, bus: str | None = None, advance: timedelta | None = None, raise_err
     tally, left = Tally(), advance or timedelta(0)
     with _hooks_set_aside(aliases), tally.listening(), carried_by(_run_here):
         try:
-            _carry_on(carriers)
-            while (wait := next_wait(aliases)) is not None and wait <= left:
+            looked_at = _carry_on(carriers)
+            while (wait := next_wait(aliases, looked_at=looked_at)) is not None and wait <= left:
                 left -= wait
                 let_pass(wait, aliases)
-                _carry_on(carriers)
+                looked_at = _carry_on(carriers)
             let_pass(left, aliases)
         finally:
             for carrier in carriers:
@@ -155,11 +155,13 @@ def run_hooks() -> None:
             hook()
 
 
-def _carry_on(carriers: Sequence[Carrier]) -> None:
+def _carry_on(carriers: Sequence[Carrier]) -> datetime:
+    """Step until nothing is left to do; return when the last look began."""
     for _ in range(MOST_STEPS):
+        looked_at = datetime.now(UTC)
         progressed = [carrier.step() for carrier in carriers]
         if not any(progressed):
-            return
+            return looked_at
     raise RuntimeError(f"drain() stopped after {MOST_STEPS} steps: handlers publish events that lead back to them.")
 
 
