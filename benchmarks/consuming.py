@@ -18,7 +18,7 @@ from .bench import Bench, median_ratio, require, wait_until
 from .report import Row
 from .topics import Ready
 
-SINGLE = 4_000
+SINGLE = 3_000
 LISTED = 20_000
 PROCESSES = 4_000
 TABLES = "shop_effect, eventbus_inbox, reference_inbox"

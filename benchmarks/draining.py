@@ -14,7 +14,7 @@ from .children import Child
 from .report import Row
 from .topics import FIRST_NUMBER, Topic
 
-ROWS = 100_000
+ROWS = 60_000
 MANY_ROWS = 100_000
 
 # The bytes of shop/events.py, and the seven headers of an event that has no parent and no trace.

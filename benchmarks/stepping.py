@@ -11,7 +11,7 @@ from .consuming import ready, row, wait_for_owners
 from .report import Row
 from .shop.events import KEYS
 
-COUNT = 6_000
+COUNT = 3_000
 TABLES = "eventbus_inbox, eventbus_saga_history"
 RATE = """
 WITH ranked AS (SELECT received_at AS at, row_number() OVER (ORDER BY received_at) AS place, count(*) OVER () AS total

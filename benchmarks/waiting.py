@@ -16,7 +16,7 @@ from .topics import Topic
 
 CONCURRENCY = 32  # more threads than that take turns at one interpreter
 MAX_IN_FLIGHT = 100 * CONCURRENCY  # two units of each thread
-OURS = {"waiting": 8_000, "awaiting": 2_000}
+OURS = {"waiting": 8_000, "awaiting": 1_500}
 SERIAL = 500
 
 

@@ -8,7 +8,7 @@ from .bench import Bench, median_ratio, require, wait_until
 from .children import Child
 from .report import Row
 
-SECONDS = 2.0
+SECONDS = 1.5
 DELAYS = {0: "", 2000: ", with flushes of 2 ms"}  # commit_delay in microseconds
 RANGE = 1_000_000
 
