@@ -9,21 +9,24 @@ import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from . import consuming, draining, latency, memory, publishing, report, scheduling, services, stepping, waiting, waking
+from . import memory, report, services
 from .bench import Bench, tell
+from .consuming import handling, stepping, waiting
+from .publishing import transactions, waking
+from .relaying import draining, latency, scheduling
 
 Benchmark = Callable[[Bench], list[report.Row]]
 
 BENCHMARKS: Mapping[str, Benchmark] = {
-    "publish": publishing.run,
+    "publish": transactions.run,
     "drain": draining.run,
     "window": draining.run_disturbed,
     "schedule": scheduling.run,
     "latency": latency.run,
     "waking": waking.run,
-    "consume": consuming.run_single,
-    "batch": consuming.run_batch,
-    "processes": consuming.run_processes,
+    "consume": handling.run_single,
+    "batch": handling.run_batch,
+    "processes": handling.run_processes,
     "waiting": waiting.run,
     "sagas": stepping.run,
     "memory": memory.run,

@@ -10,8 +10,8 @@ import psutil
 
 from .bench import Bench, require
 from .children import Command
-from .consuming import clear, ready, wait_for_effects
-from .draining import fill, require_empty
+from .consuming.messages import clear, ready, wait_for_effects
+from .relaying.draining import fill, require_empty
 from .report import Row
 
 ROWS = 100_000

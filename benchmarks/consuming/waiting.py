@@ -9,10 +9,11 @@ from typing import Any
 
 import psycopg
 
-from .bench import Bench, median_ratio, require, wait_until
-from .consuming import clear, ready, require_taken, wait_for_owners
-from .report import Row
-from .topics import Topic
+from benchmarks.bench import Bench, median_ratio, require, wait_until
+from benchmarks.report import Row
+from benchmarks.topics import Topic
+
+from .messages import clear, ready, require_taken, wait_for_owners
 
 CONCURRENCY = 32  # more threads than that take turns at one interpreter
 MAX_IN_FLIGHT = 100 * CONCURRENCY  # two units of each thread

@@ -6,10 +6,12 @@ from typing import Any
 
 import psycopg
 
-from .bench import Bench, require, wait_until
-from .consuming import ready, row, wait_for_owners
-from .report import Row
-from .shop.events import KEYS
+from benchmarks.bench import Bench, require, wait_until
+from benchmarks.report import Row
+from benchmarks.shop.events import KEYS
+
+from .handling import row
+from .messages import ready, wait_for_owners
 
 COUNT = 3_000
 TABLES = "eventbus_inbox, eventbus_saga_history"

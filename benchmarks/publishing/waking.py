@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from statistics import median
 
-from .bench import Bench, median_ratio, require, wait_until
-from .children import Child
-from .report import Row
+from benchmarks.bench import Bench, median_ratio, require, wait_until
+from benchmarks.children import Child
+from benchmarks.report import Row
 
 SECONDS = 1.5
 DELAYS = {0: "", 2000: ", with flushes of 2 ms"}  # commit_delay in microseconds

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from statistics import median
 
-from .bench import Bench, median_ratio, require
-from .report import Row
+from benchmarks.bench import Bench, median_ratio, require
+from benchmarks.report import Row
 
 BLOCKS = 25
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from .bench import Bench, require, wait_until
-from .report import Row
-from .topics import FIRST_NUMBER
+from benchmarks.bench import Bench, require, wait_until
+from benchmarks.report import Row
+from benchmarks.topics import FIRST_NUMBER
 
 EVENTS = 400
 INTERVAL = 0.025  # seconds between two publishes

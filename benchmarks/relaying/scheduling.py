@@ -7,10 +7,11 @@ from typing import Any
 
 import psycopg
 
+from benchmarks.bench import Bench, per_second, require
+from benchmarks.report import Row
+from benchmarks.topics import Topic
+
 from . import draining
-from .bench import Bench, per_second, require
-from .report import Row
-from .topics import Topic
 
 WAITING = 200_000
 DUE = 100_000

@@ -9,10 +9,10 @@ from typing import Any
 
 import psycopg
 
-from .bench import Bench, median_ratio, per_second, require
-from .children import Child
-from .report import Row
-from .topics import FIRST_NUMBER, Topic
+from benchmarks.bench import Bench, median_ratio, per_second, require
+from benchmarks.children import Child
+from benchmarks.report import Row
+from benchmarks.topics import FIRST_NUMBER, Topic
 
 ROWS = 60_000
 MANY_ROWS = 100_000
