@@ -301,6 +301,24 @@ def test_a_foreign_record_comes_as_it_is(kafka: str, topic: str, group: str) -> 
     assert list(record.headers) == [("a", None), ("a", b"\xff\xfe"), ("", b"")]
 
 
+@pytest.mark.parametrize("timestamp", [1_700_000_000_000_000, 2**63 - 1, -(2**63)])
+def test_a_timestamp_that_is_no_date_stops_nothing(embedded_broker: EmbeddedBroker, group: str, timestamp: int) -> None:
+    embedded_broker.create_topic("orders", partitions=1)
+    foreign = Producer({"bootstrap.servers": embedded_broker.address})
+    for value, at in ((b"before", 1_700_000_000_000), (b"microseconds", timestamp), (b"after", 1_700_000_000_001)):
+        foreign.produce("orders", value, timestamp=at)
+    assert foreign.flush(10) == 0
+
+    transport = KafkaTransport(bus_config(embedded_broker.address))
+    consumer = transport.open_consumer(ConsumerOptions(group=group, client_id="tests"))
+    consumer.subscribe(["orders"], listener=Heard())
+    records = poll_until(consumer, lambda records: len(records) == 3)
+    consumer.close()
+
+    assert [record.value for record in records] == [b"before", b"microseconds", b"after"]
+    assert [record.timestamp is None for record in records] == [False, True, False]
+
+
 def test_a_restarted_static_member_gets_its_partitions_back(kafka: str, topic: str, group: str) -> None:
     transport, heard = KafkaTransport(bus_config(kafka)), Heard()
     options = ConsumerOptions(group=group, client_id="tests", instance_id="pod-0")

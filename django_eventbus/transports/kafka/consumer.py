@@ -274,7 +274,13 @@ def _record(message: Message) -> Record:
 
 
 def _moment(kind: int, milliseconds: int) -> datetime | None:
-    return None if kind == TIMESTAMP_NOT_AVAILABLE else datetime.fromtimestamp(milliseconds / 1000, UTC)
+    if kind == TIMESTAMP_NOT_AVAILABLE:
+        return None
+    try:
+        return datetime.fromtimestamp(milliseconds / 1000, UTC)
+    except (ValueError, OverflowError, OSError):
+        # Producers send microseconds for milliseconds, and brokers take them: one such record would stop the partition.
+        return None
 
 
 def _headers(message: Message) -> Sequence[tuple[str, bytes | None]]:
