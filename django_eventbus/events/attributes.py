@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
 from django_eventbus.exceptions import Undecodable, UndecodableReason
@@ -11,6 +11,9 @@ from django_eventbus.exceptions import Undecodable, UndecodableReason
 _NAME = re.compile(r"[a-z0-9]{1,20}")
 _FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
 _URI_REFERENCE = re.compile(r"(?:[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=]|%[0-9A-Fa-f]{2})+")
+# Within a day of the ends of the calendar, a moment has no date in every time zone; databases and pages fail to show it.
+_EARLIEST = datetime.min.replace(tzinfo=UTC) + timedelta(days=1)
+_LATEST = datetime.max.replace(tzinfo=UTC) - timedelta(days=1)
 _TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 
 
@@ -54,11 +57,16 @@ def require_uri_reference(name: str, value: str) -> None:
         raise Undecodable(UndecodableReason.BAD_ATTRIBUTE, f"{name} is no URI reference: {value!r:.100}")
 
 
-def parse_time(text: str) -> datetime:
-    """Read an RFC 3339 timestamp; raise Undecodable for anything else."""
+def parse_time(text: str) -> datetime | None:
+    """Read an RFC 3339 timestamp; raise Undecodable for anything else.
+
+    None for the first and the last day of the calendar, which stand for "no time" in some languages.
+    """
     if _TIMESTAMP.fullmatch(text):
         try:
-            return datetime.fromisoformat(text.upper())
+            moment = datetime.fromisoformat(text.upper())
         except ValueError:  # a 13th month, a 25th hour
             pass
+        else:
+            return moment if _EARLIEST <= moment <= _LATEST else None
     raise Undecodable(UndecodableReason.BAD_ATTRIBUTE, f"time is no RFC 3339 timestamp: {text!r:.100}")

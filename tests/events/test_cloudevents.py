@@ -271,6 +271,16 @@ def test_time_in_any_form_of_rfc_3339(text: bytes) -> None:
 
 
 @pytest.mark.parametrize(
+    "text",
+    [b"0001-01-01T00:00:00Z", b"0001-01-01T00:00:00+23:59", b"9999-12-31T23:59:59Z", b"9999-12-31T23:59:59-23:59"],
+)
+def test_a_time_at_the_ends_of_the_calendar_is_none(text: bytes) -> None:
+    read = from_record(binary(("ce_time", text)))
+
+    assert (read.message_id, read.published_at) == ("1", None)
+
+
+@pytest.mark.parametrize(
     ("record", "reason"),
     [
         (Record([]), Reason.NOT_CLOUDEVENT),
@@ -315,6 +325,8 @@ def test_time_in_any_form_of_rfc_3339(text: bytes) -> None:
         (structured(data=1, data_base64="AA=="), Reason.BAD_ATTRIBUTE),
         (structured(data_base64="no base64!"), Reason.BAD_ATTRIBUTE),
         (structured(data_base64=5), Reason.BAD_ATTRIBUTE),
+        (structured(data_base64=1234), Reason.BAD_ATTRIBUTE),  # as text it would be base64
+        (structured(data_base64=None), Reason.BAD_ATTRIBUTE),
         (Record(STRUCTURED, None), Reason.NOT_CLOUDEVENT),
         (Record(STRUCTURED, b"[]"), Reason.NOT_CLOUDEVENT),
         (Record(STRUCTURED, b"{"), Reason.INVALID_JSON),
