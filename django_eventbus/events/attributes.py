@@ -11,7 +11,7 @@ from django_eventbus.exceptions import Undecodable, UndecodableReason
 _NAME = re.compile(r"[a-z0-9]{1,20}")
 _FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
 _URI_REFERENCE = re.compile(r"(?:[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=]|%[0-9A-Fa-f]{2})+")
-# Within a day of the ends of the calendar, a moment has no date in some time zones: databases and pages fail to show it.
+# Within a day of the ends of the calendar a moment has no date in some time zones: databases and pages fail to show it.
 _EARLIEST = datetime.min.replace(tzinfo=UTC) + timedelta(days=1)
 _LATEST = datetime.max.replace(tzinfo=UTC) - timedelta(days=1)
 _TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
