@@ -23,6 +23,8 @@ MOST_AHEAD = timedelta(days=3660)  # more is a mistake too: a point in time take
 
 def due_at_of(*, delay: timedelta | float | None, deliver_at: datetime | None) -> datetime | None:
     """Return when an event is to be sent, or None for at once; raise EventInvalid where it cannot be meant."""
+    if delay is None and deliver_at is None:
+        return None
     now = datetime.now(UTC)
     due_at = None if deliver_at is None else _moment(deliver_at, now=now)
     if delay is not None:
