@@ -326,6 +326,12 @@ class Migration(migrations.Migration):
                         fields=("bus", "shard", "topic", "whole", "key"), name="eventbus_outbox_lane_unique"
                     )
                 ],
+                "indexes": [
+                    models.Index(fields=["bus", "available_at", "id"], name="eventbus_lane_due"),
+                    models.Index(
+                        condition=models.Q(("whole", True)), fields=["bus", "topic", "id"], name="eventbus_lane_whole"
+                    ),
+                ],
             },
         ),
         migrations.CreateModel(

@@ -108,6 +108,10 @@ class OutboxLane(models.Model):
                 fields=["bus", "shard", "topic", "whole", "key"], name="eventbus_outbox_lane_unique"
             )
         ]
+        indexes = [
+            models.Index(fields=["bus", "available_at", "id"], name="eventbus_lane_due"),
+            models.Index(fields=["bus", "topic", "id"], name="eventbus_lane_whole", condition=models.Q(whole=True)),
+        ]
 
     def __str__(self) -> str:
         return self.topic if self.whole else f"{self.topic} {bytes(self.key).decode(errors='backslashreplace')}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from django_eventbus.events.envelope import OutgoingRow
@@ -12,9 +12,23 @@ from .relay_dead import DeadRow, bury
 
 TRAVELLING = "event_id, event_name, bus, shard, topic, key, headers, payload, created_at"
 
+# Who waits longest comes first. Of those that are not due, a few tell whether these are all there are.
 WAITING = """
-SELECT id, shard, topic, whole, key, attempts, available_at <= clock_timestamp(), available_at >= %(held)s, head_id
-FROM eventbus_outbox_lane WHERE bus = %(bus)s AND shard = ANY(%(shards)s::smallint[]) ORDER BY id
+(SELECT id, shard, topic, whole, key, attempts, true, false, head_id FROM eventbus_outbox_lane
+WHERE bus = %(bus)s AND shard = ANY(%(shards)s::smallint[]) AND available_at <= statement_timestamp()
+ORDER BY available_at, id LIMIT %(limit)s)
+UNION ALL
+(SELECT id, shard, topic, whole, key, attempts, false, available_at >= %(held)s, head_id FROM eventbus_outbox_lane
+WHERE bus = %(bus)s AND shard = ANY(%(shards)s::smallint[]) AND available_at > statement_timestamp()
+ORDER BY available_at, id LIMIT %(few)s)
+"""
+# What has no key has no order: it waits for its topic only.
+BEHIND = """
+SELECT o.id FROM eventbus_outbox AS o WHERE o.id = ANY(%(ids)s::bigint[]) AND (
+    EXISTS (SELECT FROM eventbus_outbox_lane AS k WHERE k.bus = o.bus AND k.shard = o.shard AND k.topic = o.topic
+        AND NOT k.whole AND k.key = o.key AND o.key <> '')
+    OR EXISTS (SELECT FROM eventbus_outbox_lane AS w WHERE w.bus = o.bus AND w.topic = o.topic AND w.whole
+        AND w.shard = ANY(%(shards)s::smallint[])))
 """
 PARKED = """
 SELECT l.id, p.id, p.topic, p.key, p.headers, p.payload
@@ -45,10 +59,12 @@ ON CONFLICT (bus, shard, topic, whole, key) DO NOTHING
 # Only what has found its lane is deleted: a row without one stays where it is.
 MOVE = f"""
 WITH pair AS (
-    SELECT o.id, l.id AS lane_id FROM eventbus_outbox AS o CROSS JOIN LATERAL (
-        SELECT id FROM eventbus_outbox_lane AS l WHERE l.bus = o.bus AND l.shard = o.shard AND l.topic = o.topic
-        AND (l.whole OR l.key = coalesce(o.key, '')) ORDER BY l.whole LIMIT 1) AS l
-    WHERE o.id = ANY(%(ids)s::bigint[])
+    SELECT o.id, l.id AS lane_id FROM eventbus_outbox AS o CROSS JOIN LATERAL (SELECT coalesce(
+        (SELECT id FROM eventbus_outbox_lane AS k WHERE k.bus = o.bus AND k.shard = o.shard AND k.topic = o.topic
+            AND NOT k.whole AND k.key = coalesce(o.key, '')),
+        (SELECT id FROM eventbus_outbox_lane AS w WHERE w.bus = o.bus AND w.shard = o.shard AND w.topic = o.topic
+            AND w.whole AND w.key = ''))) AS l (id)
+    WHERE o.id = ANY(%(ids)s::bigint[]) AND l.id IS NOT NULL
 ), moved AS (
     DELETE FROM eventbus_outbox WHERE id IN (SELECT id FROM pair) RETURNING id, {TRAVELLING}
 ), head AS (
@@ -83,6 +99,9 @@ DELETE FROM eventbus_outbox_lane WHERE id = ANY(%(lanes)s::bigint[]) AND id NOT 
 """
 
 
+FEW = 50  # lanes that are not due, which a step holds in its memory; beyond it asks for the messages that it has read
+
+
 class Lane(NamedTuple):
     """Be a key, or a topic in one shard, whose messages wait."""
 
@@ -100,6 +119,13 @@ class Lane(NamedTuple):
     def is_probing(self) -> bool:
         """Say whether one message must get through alone before the others follow."""
         return self.attempts > 0 or self.head_id == 0
+
+
+class Waiting(NamedTuple):
+    """Be the lanes that a step has to know: those that are due first, and a few others."""
+
+    lanes: list[Lane]
+    behind: Callable[[Sequence[int]], Collection[int]] | None = None  # which outbox messages wait; None: `lanes` tell
 
 
 class ParkedRow(NamedTuple):
@@ -128,10 +154,16 @@ class RelayLanes:
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    def waiting(self) -> list[Lane]:
-        """Return all lanes of this share."""
+    def waiting(self, *, limit: int) -> Waiting:
+        """Return lanes of this share: at most `limit` that are due, and the next few of the others.
+
+        Keys can wait by the hundred thousand, and a relay takes many steps a second.
+        """
         values = {"bus": self._session.bus, "shards": self._session.shards, "held": HELD_UNTIL}
-        return [Lane(*row) for row in self._session.fetch(WAITING, values)]
+        rows = self._session.fetch(WAITING, {**values, "limit": limit, "few": FEW})
+        lanes = [Lane(*row) for row in rows]
+        due = sum(lane.is_due for lane in lanes)
+        return Waiting(lanes, None if due < limit and len(lanes) - due < FEW else self._behind)
 
     def read(self, takes: Sequence[tuple[Lane, int]]) -> list[ParkedRow]:
         """Return the first messages of each lane behind its head, at most as many as is said beside it."""
@@ -179,6 +211,10 @@ class RelayLanes:
         """Move messages of the outbox, or of a lane, to the dead letters; return the id of each one's dead letter."""
         place = None if lane is None else (lane.shard, lane.topic)
         return bury(self._session, rows, place=place, code=code, attempts=1 if lane is None else lane.attempts + 1)
+
+    def _behind(self, ids: Sequence[int]) -> list[int]:
+        values = {"ids": "{" + ",".join(map(str, ids)) + "}", "shards": self._session.shards}
+        return [row[0] for row in self._session.fetch(BEHIND, values)]
 
     def _open(
         self, table: str, ids: Sequence[int], *, reason: str, is_whole: bool, attempts: int, wait: float | None

@@ -16,7 +16,7 @@ from django_eventbus.events.envelope import OutgoingRow
 from .control import ControlFlag
 from .outbox import HELD_UNTIL, OutboxLane, OutboxMessage, ParkedMessage, SentMessage, TravellingMessage
 from .relay_dead import DeadRow, bury
-from .relay_lanes import Lane, ParkedRow
+from .relay_lanes import Lane, ParkedRow, Waiting
 from .relay_scheduled import PlainSchedule
 
 SENDABLE = ("id", "topic", "key", "headers", "payload")
@@ -117,9 +117,9 @@ class PlainLanes:
     def __init__(self, session: PlainSession) -> None:
         self._session = session
 
-    def waiting(self) -> list[Lane]:
+    def waiting(self, *, limit: int) -> Waiting:
         now = timezone.now()
-        return [
+        lanes = [
             Lane(
                 id=lane.pk,
                 shard=lane.shard,
@@ -131,8 +131,9 @@ class PlainLanes:
                 is_held=lane.available_at >= HELD_UNTIL,
                 head_id=lane.head_id,
             )
-            for lane in self._lanes().order_by("id")
+            for lane in self._lanes().order_by("available_at", "id")
         ]
+        return Waiting(lanes)
 
     def read(self, takes: Sequence[tuple[Lane, int]]) -> list[ParkedRow]:
         rows: list[ParkedRow] = []

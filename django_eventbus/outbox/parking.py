@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from django_eventbus.events.envelope import OutgoingRow
-from django_eventbus.models.relay_lanes import Lane, ParkedRow
+from django_eventbus.models.relay_lanes import Lane, ParkedRow, Waiting
 from django_eventbus.transports.base import Failure, FailureKind
 
 TOPIC_PROBE = 5.0  # seconds until a topic, or a lane that met an outage, is tried again
@@ -57,16 +57,20 @@ class Findings:
 class Aside:
     """Know which keys and topics of a share wait, so that their later messages wait behind them."""
 
-    def __init__(self, lanes: Collection[Lane]) -> None:
-        self.lanes = lanes
+    def __init__(self, waiting: Waiting) -> None:
+        self.lanes = lanes = waiting.lanes
+        self._behind = waiting.behind
         self._topics = {lane.topic for lane in lanes if lane.is_whole}
         # What has no key has no order: it waits for its topic only.
         self._keys = {(lane.topic, lane.key) for lane in lanes if not lane.is_whole and lane.key}
 
     def divide(self, rows: list[OutgoingRow]) -> tuple[list[OutgoingRow], list[int]]:
         """Return the rows that may be sent, and the ids of those that must wait."""
-        if not self.lanes:
+        if not self.lanes or not rows:
             return rows, []
+        if self._behind is not None:
+            aside = set(self._behind([row[0] for row in rows]))
+            return [row for row in rows if row[0] not in aside], [row[0] for row in rows if row[0] in aside]
         free, waiting = [], []
         for row in rows:
             if row[1] in self._topics or (row[1], row[2] or b"") in self._keys:

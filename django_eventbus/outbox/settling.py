@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 
 from django_eventbus.events.envelope import Envelope, OutgoingRow
 from django_eventbus.models.relay_dead import DeadRow
-from django_eventbus.models.relay_lanes import Lane, ParkedRow
+from django_eventbus.models.relay_lanes import Lane, ParkedRow, Waiting
 from django_eventbus.transports.base import SendResult
 
 from .dead_letters import describe, envelope_of
@@ -18,7 +18,7 @@ from .parking import TOPIC_PROBE, Findings, LaneOutcome, backoff
 class Lanes(Protocol):
     """Be the verbs of the lanes; models/relay_lanes.py says what each one promises."""
 
-    def waiting(self) -> list[Lane]: ...
+    def waiting(self, *, limit: int) -> Waiting: ...
     def read(self, takes: Sequence[tuple[Lane, int]]) -> list[ParkedRow]: ...
     def park(
         self, ids: Sequence[int], *, reason: str, is_whole: bool, attempts: int, wait: float | None

@@ -52,7 +52,7 @@ class Step:
         self.duration = timedelta(0)  # time spent on sending
 
     def run(self) -> None:
-        aside = Aside(self._session.lanes.waiting())
+        aside = Aside(self._session.lanes.waiting(limit=self._config.outbox.batch_size))
         self._send_parked(aside)
         rows = self._reader.read()
         self.is_empty = not rows and all(lane.is_held for lane in aside.lanes)
