@@ -56,7 +56,8 @@ domain_event_failed = Signal()
 # bus, using, count, duration (timedelta): one batch was acknowledged by the broker and deleted from the outbox.
 message_sent = Signal()
 # envelopes (one, or a batch handler's list), handler, group, attempt, outcome ("handled", "duplicate", "ignored"),
-# duration (timedelta): one run of a handler, after its transaction committed.
+# duration (timedelta): one run of a handler, after its transaction committed; or, without a handler ("") and "ignored",
+# an event of a subscribed topic that concerns none.
 message_handled = Signal()
 # envelope, handler, group, attempt, error (exception), retry_at (datetime): an attempt failed, another one will follow.
 message_retried = Signal()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -173,8 +174,11 @@ class BrokenArrival:
 class Unreadable:
     """Make dead letters of records that no handler can get: one for each, however often the broker delivers it."""
 
-    def __init__(self, records: Sequence[BrokenArrival], *, using: str, group: str, config: BusConfig) -> None:
+    def __init__(
+        self, records: Sequence[BrokenArrival], *, using: str, group: str, config: BusConfig, reporter: Reporter
+    ) -> None:
         self._records = records
+        self._reporter = reporter
         self._group = group
         self._using = using
         self._config = config
@@ -209,7 +213,8 @@ class Unreadable:
         bury(burials, config=self._config, using=self._using)
 
     def report(self) -> None:
-        """Tell nobody: `bury` does, after the commit."""
+        """Count the dead letters; `bury` tells everybody, after the commit."""
+        self._reporter.tell(Counter({Outcome.DEAD_LETTERED: len(self._fresh)}), [])
 
     def release(self) -> None: ...
 

@@ -24,7 +24,8 @@ class WorkerReport:
     handled: int = 0  # handler runs that succeeded
     duplicates: int = 0  # deliveries that the inbox knew
     retried: int = 0  # handler runs that failed and will be repeated
-    dead_lettered: int = 0  # deliveries that ended there
+    dead_lettered: int = 0  # deliveries, and records that no handler can get, that ended there
+    skipped: int = 0  # records that concern no handler: unknown events, versions left out, null values
     is_caught_up: bool = False
     is_timed_out: bool = False
     is_clean: bool = True  # everything that had begun was finished

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 from django_eventbus import signals
-from django_eventbus.delivery.deliveries import Outcome
+from django_eventbus.delivery.deliveries import Outcome, Skipped
+from django_eventbus.events.envelope import Envelope
 
 from .run import Run, Settled
 
@@ -27,6 +28,16 @@ class Reporter:
     def count(self, outcome: Outcome) -> int:
         """Return how many runs ended so."""
         return self._counts[outcome]
+
+    def skip(self, records: Sequence[Skipped], *, group: str) -> None:
+        """Add up records that concern no handler, and send the signal of those that have an envelope."""
+        with self._lock:
+            self._counts[Outcome.IGNORED] += len(records)
+        if not signals.message_handled.receivers:
+            return
+        for record in records:
+            if record.envelope is not None:
+                _ignored(record.envelope, group)
 
     def tell(self, counts: Counter[Outcome], settled: list[Settled]) -> None:
         """Add up one committed unit, and send its signals; dead letters are told by `bury`."""
@@ -76,6 +87,18 @@ def _handled(one: Settled) -> None:
         attempt=delivery.attempt,
         outcome=one.outcome.value,
         duration=timedelta(seconds=one.run.duration),
+    )
+
+
+def _ignored(envelope: Envelope, group: str) -> None:
+    signals.emit(
+        signals.message_handled,
+        envelopes=[envelope],
+        handler="",
+        group=group,
+        attempt=1,
+        outcome=Outcome.IGNORED.value,
+        duration=timedelta(),
     )
 
 

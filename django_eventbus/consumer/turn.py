@@ -15,7 +15,7 @@ from django.db import DatabaseError, transaction
 from msgspec import Struct
 
 from django_eventbus.conf import BusConfig
-from django_eventbus.delivery.deliveries import Broken, Received
+from django_eventbus.delivery.deliveries import Broken, Received, Skipped
 from django_eventbus.delivery.groups import HandlerGroup
 from django_eventbus.delivery.handler import Handler
 from django_eventbus.delivery.pipeline import receive
@@ -103,7 +103,7 @@ class Turn:
 
     def sort(self, items: Iterable[Arrival | Waiting]) -> Sorted:
         """Read records, and divide what is to be done by the way in which it is."""
-        todo = Sorted()
+        todo, skipped = Sorted(), []
         for item in items:
             if isinstance(item, Waiting):
                 self._sort_waiting(item, todo)
@@ -117,6 +117,10 @@ class Turn:
                         self._sort_run(run, todo)
                 case Broken():
                     todo.broken.append(BrokenArrival(broken=received, claim=item.claim))
+                case Skipped():
+                    skipped.append(received)
+        if skipped:
+            self._reporter.skip(skipped, group=self.group.name)
         return todo
 
     def carry_out(self, todo: Sorted) -> None:
@@ -244,7 +248,9 @@ class Turn:
         )
 
     def _bury(self, attempt: Attempt[BrokenArrival]) -> None:
-        ledger = Unreadable(attempt.part, using=attempt.using, group=self.group.name, config=self.config)
+        ledger = Unreadable(
+            attempt.part, using=attempt.using, group=self.group.name, config=self.config, reporter=self._reporter
+        )
         with Unit(ledger, using=attempt.using):
             pass
 

@@ -366,6 +366,7 @@ class Worker:
             duplicates=count(Outcome.DUPLICATE),
             retried=count(Outcome.RETRY),
             dead_lettered=count(Outcome.DEAD_LETTERED),
+            skipped=count(Outcome.IGNORED),
             is_caught_up=is_caught_up,
             is_timed_out=until is not None and time.monotonic() >= until and not is_caught_up,
             is_clean=self._is_clean,

@@ -21,6 +21,7 @@ from django_eventbus.delivery.registry import groups_of, handler
 from django_eventbus.events.envelope import join_headers
 from django_eventbus.models import PartitionEpoch, RetryMessage
 from django_eventbus.models.partition import LOCK
+from django_eventbus.signals import message_handled
 from django_eventbus.transports.memory import MemoryTransport
 from tests.consumer.scene import TOPIC, Counted, Scene, config, counted, noted
 from tests.shop.models import Effect
@@ -103,6 +104,30 @@ def test_a_worker_handles_all_there_is_and_stops(stage: Stage) -> None:
     assert sorted(noted("first")) == list(range(400))
     assert all(noted("first", f"k{k}") == list(range(k, 400, 20)) for k in range(20))
     assert set(PartitionEpoch.objects.values_list("is_clean", flat=True)) == {True}
+
+
+def test_what_no_handler_gets_is_counted_too(stage: Stage) -> None:
+    ignored: list[str] = []
+
+    def hear(outcome: str, envelopes: Sequence[Any], **details: Any) -> None:
+        if outcome == "ignored":
+            ignored.extend(envelope.event_name for envelope in envelopes)
+
+    stage.handles("first")
+    stage.send(1)
+    stage.send(2, value=b"{")
+    stage.send(3, value=None)
+    unknown = [("ce_specversion", "1.0"), ("ce_id", "4"), ("ce_type", "shop.unheard"), ("ce_source", "/tests")]
+    stage.transport.broker.receive((4, TOPIC, b"a", join_headers(unknown), b"{}"))
+
+    message_handled.connect(hear)
+    try:
+        report = stage.run()
+    finally:
+        message_handled.disconnect(hear)
+
+    assert (report.messages, report.handled, report.dead_lettered, report.skipped) == (4, 1, 1, 2)
+    assert ignored == ["shop.unheard"]
 
 
 def test_a_key_keeps_its_order_while_one_of_its_messages_is_retried(stage: Stage) -> None:

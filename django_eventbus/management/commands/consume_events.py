@@ -25,7 +25,7 @@ from django_eventbus.management.progress import Progress
 from django_eventbus.management.stopping import stop_on_signals
 from django_eventbus.management.topics import prepare_topics
 
-COUNTS = ("messages", "handled", "duplicates", "retried", "dead_lettered")
+COUNTS = ("messages", "handled", "duplicates", "retried", "dead_lettered", "skipped")
 
 
 class Command(BaseCommand):
