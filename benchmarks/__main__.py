@@ -6,12 +6,14 @@ import argparse
 import sys
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from . import memory, report, services
-from .bench import Bench, tell
+from .bench import Bench, LeftOut, tell
 from .consuming import handling, stepping, waiting
+from .peers import comparing
 from .publishing import transactions, waking
 from .relaying import draining, latency, scheduling
 
@@ -30,7 +32,17 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "waiting": waiting.run,
     "sagas": stepping.run,
     "memory": memory.run,
+    "peers": comparing.run,
 }
+
+
+@dataclass(slots=True)
+class Results:
+    """Be what the benchmarks of a run found."""
+
+    rows: list[report.Row] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
 
 
 def main() -> int:
@@ -40,33 +52,41 @@ def main() -> int:
 
         return micro.main()
     began = time.monotonic()
-    rows: list[report.Row] = []
-    failures: list[str] = []
     with services.started() as (server, broker):
         machine = report.machine(**services.versions(server))
         sys.stdout.write(", ".join(f"{name} {value}" for name, value in machine.items()) + "\n")
         with services.database(server, broker) as database:
             bench = Bench(database=database, kafka=broker, rounds=arguments.rounds, scale=arguments.scale)
-            for name in arguments.names or BENCHMARKS:
-                tell(f"{name} ({time.monotonic() - began:.0f} s)")
-                try:
-                    found = BENCHMARKS[name](bench)
-                # The boundary of a benchmark: the others still have something to say, the exit status says it all.
-                except Exception as exc:  # noqa: BLE001
-                    traceback.print_exc()
-                    failures.append(f"{name}: {type(exc).__name__}: {exc}")
-                else:
-                    rows += found
-                    tell(report.table(found).partition("\n")[2].partition("\n")[2].replace("\n", "\n  "))
+            results = measure(bench, arguments.names, began=began)
     seconds = time.monotonic() - began
     sys.stdout.write(
-        report.table(rows) + f"\n\n{seconds:.0f} s, {arguments.rounds} rounds, scale {arguments.scale:g}\n"
+        report.table(results.rows) + f"\n\n{seconds:.0f} s, {arguments.rounds} rounds, scale {arguments.scale:g}\n"
     )
-    for failure in failures:
-        sys.stdout.write(f"FAILED {failure}\n")
+    for what, names in {"LEFT OUT": results.left_out, "FAILED": results.failures}.items():
+        for name in names:
+            sys.stdout.write(f"{what} {name}\n")
     if arguments.json is not None:
-        arguments.json.write_text(report.as_json(rows, machine=machine, seconds=seconds))
-    return 1 if failures else 0
+        arguments.json.write_text(report.as_json(results.rows, machine=machine, seconds=seconds))
+    return 1 if results.failures else 0
+
+
+def measure(bench: Bench, names: Sequence[str], *, began: float) -> Results:
+    """Run those that are named, or all that can run here."""
+    results = Results()
+    for name in names or BENCHMARKS:
+        tell(f"{name} ({time.monotonic() - began:.0f} s)")
+        try:
+            found = BENCHMARKS[name](bench)
+        except LeftOut as exc:
+            (results.failures if names else results.left_out).append(f"{name}: {exc}")
+        # The boundary of a benchmark: the others still have something to say, the exit status says it all.
+        except Exception as exc:  # noqa: BLE001
+            traceback.print_exc()
+            results.failures.append(f"{name}: {type(exc).__name__}: {exc}")
+        else:
+            results.rows += found
+            tell(report.table(found).partition("\n")[2].partition("\n")[2].replace("\n", "\n  "))
+    return results
 
 
 def parse() -> argparse.Namespace:

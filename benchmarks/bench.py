@@ -22,6 +22,10 @@ class WrongCount(AssertionError):
     """A run lost or invented rows: its numbers mean nothing."""
 
 
+class LeftOut(RuntimeError):
+    """A benchmark cannot run here; the message says why, and what to do."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bench:
     """Hold what benchmarks are made with."""

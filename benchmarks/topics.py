@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
@@ -18,6 +18,10 @@ class Numbered(msgspec.Struct):
     """Read the one field that counts."""
 
     number: int
+
+
+def number_of(value: bytes) -> int:
+    return msgspec.json.decode(value, type=Numbered).number
 
 
 Ready = tuple[bytes, list[tuple[str, str]], bytes]  # key, headers, value
@@ -54,7 +58,7 @@ class Topic:
         if self._producer.flush(60):
             raise RuntimeError(f"the broker did not take all records of {self.name}")
 
-    def read_new(self) -> list[int]:
+    def read_new(self, number_of: Callable[[bytes], int] = number_of) -> list[int]:
         """Return the numbers of all records since the last call, sorted; raise where a key is out of order."""
         reader = self._reader = self._reader or Consumer(
             {"bootstrap.servers": self._kafka, "group.id": f"{self.name}-count", "enable.auto.commit": False}
@@ -68,7 +72,7 @@ class Topic:
             for message in reader.consume(min(10_000, left - len(numbers)), 10):
                 if message.error() is not None:
                     raise RuntimeError(str(message.error()))
-                number = msgspec.json.decode(message.value() or b"", type=Numbered).number
+                number = number_of(message.value() or b"")
                 if number <= last[message.key()]:
                     raise RuntimeError(f"{self.name}: {number} came after {last[message.key()]} of its key")
                 last[message.key()] = number

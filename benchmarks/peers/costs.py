@@ -1,0 +1,44 @@
+"""What does it take to drain a row: seconds by the clock, of the processor, transactions that write, bytes of WAL?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import psutil
+import psycopg
+
+from benchmarks.children import Child
+
+# A transaction that writes takes one id; both numbers are the whole server's, on which nobody else writes meanwhile.
+COUNTERS = """
+SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint,
+       pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::bigint
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drain:
+    """Be what one drain of a backlog took; all but the rate is for one row."""
+
+    rate: float  # rows a second by the clock, from the start until all are done
+    processor: float  # seconds, of the process that drains
+    transactions: float
+    wal: float  # bytes
+
+
+def measured(connection: psycopg.Connection[Any], child: Child, count: int, drain: Callable[[], float]) -> Drain:
+    """Drain so many rows; `drain` returns its own seconds."""
+    before = _counters(connection, child)
+    seconds = drain()
+    after = _counters(connection, child)
+    processor, transactions, wal = ((b - a) / count for a, b in zip(before, after, strict=True))
+    return Drain(rate=count / seconds, processor=processor, transactions=transactions, wal=wal)
+
+
+def _counters(connection: psycopg.Connection[Any], child: Child) -> tuple[float, ...]:
+    times = psutil.Process(child.process.pid).cpu_times()
+    found = connection.execute(COUNTERS).fetchone()
+    assert found is not None
+    return (times.user + times.system, *found)
