@@ -83,3 +83,19 @@ def test_a_log_that_is_shorter_than_what_was_committed_is_read_from_its_beginnin
     stage.run()
 
     assert sorted(noted("first")) == list(range(20))
+
+
+@pytest.mark.postgres_only
+def test_a_database_that_has_fallen_behind_the_broker_is_brought_up_again_from_where_it_is(stage: Stage) -> None:
+    """A backup was restored, or an asynchronous standby has become the primary: the last units of work are gone."""
+    stage.handles("first")
+    (group,) = groups_of(stage.config)
+    for n in range(20):
+        stage.send(n, "one key")
+    number = stage.transport.broker.records(TOPIC)[0].partition
+    stage.transport.broker.groups[group] = Group(committed={TopicPartition(TOPIC, number): 15})
+    PartitionEpoch.objects.create(group=group, topic=TOPIC, number=number, low_water=10)
+
+    stage.run()
+
+    assert noted("first") == list(range(10, 20))

@@ -50,3 +50,18 @@ def test_a_predecessor_may_finish_for_the_longer_of_grace_and_handler_timeout(gr
     assert [claim.place for claim in successor.take_due()] == [PLACE]
     with pytest.raises(driver.OperationalError):
         frozen.execute("SELECT 1")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_partition_whose_owner_had_handlers_that_are_not_known_here_is_not_taken(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    PartitionEpoch.objects.create(group="shop", topic=PLACE.topic, number=PLACE.number, handlers=["mail.thank"])
+    stranger = ownership(grace=5, timeout=5, clock=[0.0])
+    stranger.want(PLACE)
+
+    assert stranger.take_due() == []
+
+    assert stranger.wanted() == {PLACE}
+    assert PartitionEpoch.objects.get().epoch == 0
+    assert "mail.thank" in caplog.text
