@@ -75,7 +75,7 @@ class Stage:
             assert not thread.is_alive()
 
 
-def eventually(condition: Callable[[], object], *, within: float = 15.0) -> None:
+def eventually(condition: Callable[[], object], *, within: float = 60.0) -> None:
     deadline = time.monotonic() + within
     while not condition():
         assert time.monotonic() < deadline, "did not happen in time"

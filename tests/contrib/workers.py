@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-PATIENCE = 40.0
+PATIENCE = 90.0
 
 
 class Workers:

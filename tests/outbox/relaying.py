@@ -148,7 +148,7 @@ def relaying(sender: RecordingSender, config: BusConfig | None = None, **kwargs:
     assert not errors
 
 
-def eventually(condition: Callable[[], object], *, within: float = 10) -> None:
+def eventually(condition: Callable[[], object], *, within: float = 40) -> None:
     deadline = time.monotonic() + within
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"

@@ -247,7 +247,7 @@ def test_relays_with_shares_send_each_row_once_and_all_of_them() -> None:
     senders = [RecordingSender(), RecordingSender()]
 
     with relaying(senders[0], share=0, shares=2), relaying(senders[1], share=1, shares=2):
-        eventually(lambda: not OutboxMessage.objects.exists(), within=20)
+        eventually(lambda: not OutboxMessage.objects.exists(), within=60)
 
     assert sorted(map(int, senders[0].payloads + senders[1].payloads)) == list(range(2000))
     assert all(sender.sent for sender in senders)
@@ -268,7 +268,7 @@ def test_a_second_relay_stands_by_and_takes_over_when_the_first_stops() -> None:
             running.wake()
             eventually(lambda: first.payloads == ["1", "2"])
         append("3")
-        eventually(lambda: second.payloads == ["3"], within=3)
+        eventually(lambda: second.payloads == ["3"], within=20)
 
 
 def test_a_standby_reports_an_empty_outbox_that_another_relay_has_emptied() -> None:
@@ -337,7 +337,7 @@ def test_a_session_that_holds_the_locks_longer_than_grace_is_evicted(session: Re
     began = time.monotonic()
 
     with relaying(sender, bus_config(grace=timedelta(seconds=1))):
-        eventually(lambda: sender.payloads == ["1"], within=3)
+        eventually(lambda: sender.payloads == ["1"], within=20)
 
     assert time.monotonic() - began >= 0.9
     with pytest.raises(psycopg.OperationalError):
@@ -385,7 +385,7 @@ def test_without_a_notice_and_without_a_listener_polling_finds_the_row() -> None
 
     with relaying(sender, config):
         append("1")
-        eventually(lambda: sender.payloads == ["1"], within=2)
+        eventually(lambda: sender.payloads == ["1"], within=20)
 
 
 def test_rows_that_appear_below_the_window_are_found_by_the_rescan_and_the_relay_goes_on_from_there(

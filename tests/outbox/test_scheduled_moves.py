@@ -171,7 +171,7 @@ def test_relays_with_shares_move_what_is_theirs() -> None:
     senders = [RecordingSender(), RecordingSender()]
 
     with relaying(senders[0], share=0, shares=2), relaying(senders[1], share=1, shares=2):
-        eventually(lambda: len(senders[0].sent) + len(senders[1].sent) == 300, within=20)
+        eventually(lambda: len(senders[0].sent) + len(senders[1].sent) == 300, within=60)
 
     assert sorted(map(int, senders[0].payloads + senders[1].payloads)) == list(range(300))
     for number in range(30):

@@ -177,7 +177,7 @@ def test_many_that_are_called_back_as_they_fall_due_are_cancelled_or_sent(
         start.wait(10)
         for caller in callers:
             caller.result(20)
-        eventually(lambda: not ScheduledMessage.objects.exists() and not OutboxMessage.objects.exists(), within=20)
+        eventually(lambda: not ScheduledMessage.objects.exists() and not OutboxMessage.objects.exists(), within=60)
 
     assert cancelled
     assert sender.payloads
