@@ -59,7 +59,7 @@ def check_domain_events(**_: Any) -> list[CheckMessage]:
 
 def check_sagas(**_: Any) -> list[CheckMessage]:
     """Look at all sagas; their handlers are looked at with the others."""
-    return [_message(problem) for problem in saga_inspection.find_problems(sagas.all())]
+    return [_message(problem) for problem in saga_inspection.find_problems(sagas.all(), _configs())]
 
 
 def check_recurring(**_: Any) -> list[CheckMessage]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import get_type_hints
 
 import msgspec
+from django.conf import settings
 
+from django_eventbus.conf import BusConfig
 from django_eventbus.events.inspection import Problem
 
 from .correlation import usual_fields
@@ -15,9 +17,11 @@ from .state import state_problem
 from .transitions import stage_name
 
 
-def find_problems(sagas: Iterable[SagaDeclaration]) -> list[Problem]:
-    """Return every problem of these sagas; needs ready apps."""
-    return [problem for saga in sagas for rule in _RULES for problem in rule(saga)]
+def find_problems(sagas: Iterable[SagaDeclaration], configs: Iterable[BusConfig]) -> list[Problem]:
+    """Return every problem of these sagas on these buses; needs ready apps."""
+    known, databases = list(sagas), {config.database for config in configs}
+    found = [problem for saga in known for rule in _RULES for problem in rule(saga)]
+    return found + [problem for saga in known for problem in _database(saga, databases)]
 
 
 def _correlation(saga: SagaDeclaration) -> Iterator[Problem]:
@@ -70,6 +74,18 @@ def _unreached(saga: SagaDeclaration) -> Iterator[Problem]:
             id="W070",
             message=f"Saga {saga.name}: no transition leads to the stage {stage_name(stage)!r}.",
             hint="Add the line that leads there, or remove those that leave it.",
+            obj=saga.cls,
+        )
+
+
+def _database(saga: SagaDeclaration, databases: Collection[str]) -> Iterator[Problem]:
+    # An alias that does not exist at all is said of the saga's handler.
+    if saga.using in settings.DATABASES and databases and saga.using not in databases:
+        yield Problem(
+            id="E073",
+            message=f"Saga {saga.name}: using={saga.using!r} is the DATABASE of no bus, so that nothing it publishes "
+            f"there would be sent, and no timeout would come.",
+            hint=f"Leave using= out, or name the database of a bus: {', '.join(map(repr, sorted(databases)))}.",
             obj=saga.cls,
         )
 

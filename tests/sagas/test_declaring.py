@@ -382,6 +382,23 @@ def test_stages_that_nothing_leads_to_are_found_by_the_checks() -> None:
     assert problems() == ["W070"]
 
 
+def test_a_database_from_which_nothing_would_be_sent_is_found_by_the_checks() -> None:
+    declare(using="other")
+
+    (message,) = checks.check_sagas()
+    assert (message.id, message.hint) == (
+        "eventbus.E073",
+        "Leave using= out, or name the database of a bus: 'default'.",
+    )
+
+
+def test_the_database_of_any_bus_will_do(settings: Any) -> None:
+    settings.EVENTBUS = {"default": {}, "archive": {"DATABASE": "other"}}
+    declare(using="other")
+
+    assert problems() == []
+
+
 def test_options_are_kept() -> None:
     declared = sagas.of(
         declare(version="2.0", concurrency="optimistic", not_found="ignore", retention=timedelta(days=3))
