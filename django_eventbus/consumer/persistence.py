@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 LOSSES_TO_BLAME = 3  # who loses the connection this often, alone in its unit, breaks it
 CLASHES_TO_BLAME = 5
-LONGEST_PAUSE = 5.0
+LONGEST_PAUSE = 2.0  # seconds; so late, at most, a unit learns that the database is back
 
 
 class Claimed(Protocol):

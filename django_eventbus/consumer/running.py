@@ -12,7 +12,7 @@ from django_eventbus.delivery import running
 
 from .connections import refresh_connections
 from .run import Run
-from .trouble import Clash, CommitRefused, Interrupted, Outage, TransactionEnded, Trouble, diagnose_outside
+from .trouble import Clash, CommitRefused, Interrupted, Outage, TransactionEnded, Trouble, diagnose_outside, is_full
 from .unit import Ledger, Unit
 
 
@@ -183,7 +183,7 @@ def _fail(unit: Unit, run: Run, error: Exception) -> None:
     try:
         unit.fail(run, error)
     except (Outage, TransactionEnded) as lost:
-        lost.run = run
+        lost.run = _to_blame(run, error)
         raise
 
 
@@ -193,7 +193,7 @@ def _undo(unit: Unit, run: Run, error: Exception) -> None:
     try:
         unit.undo(error)
     except (Outage, TransactionEnded) as lost:
-        lost.run = run
+        lost.run = _to_blame(run, error)
         raise
 
 
@@ -201,6 +201,11 @@ def _own(error: Exception, run: Run) -> Exception:
     """Return the handler's own failure; raise Outage where the database was gone."""
     if diagnose_outside(error) is Trouble.OUTAGE:
         lost = Outage(str(error))
-        lost.run = run
+        lost.run = _to_blame(run, error)
         raise lost from error
     return error
+
+
+def _to_blame(run: Run, error: Exception) -> Run | None:
+    """Return who may have broken the connection; nobody has where the disk is full, however often it is met."""
+    return None if is_full(error) else run

@@ -10,6 +10,7 @@ from django.db import DatabaseError, InterfaceError, connections
 from .run import Run
 
 CLASHES = {"40001", "40P01"}  # serialization_failure, deadlock_detected
+FULL = {"53100"}  # disk_full
 NO_UNIT = {"25P01", "3B001"}  # no_active_sql_transaction, invalid_savepoint_specification
 GOING_DOWN = {"57P01", "57P02", "57P03", "25P03", "57P05"}  # shutdowns, and sessions that were ended from outside
 
@@ -58,9 +59,9 @@ def diagnose(error: BaseException, *, using: str) -> Trouble:
     """Tell what an exception that came out of an open unit of work means.
 
     Only the unit's own connection tells of an outage: the error of another database that a handler uses is the
-    handler's.
+    handler's. A full disk is an outage whoever meets it, since the error does not tell whose disk it is.
     """
-    if is_lost(using):
+    if is_lost(using) or is_full(error):
         return Trouble.OUTAGE
     return Trouble.CLASH if CLASHES.intersection(_states(error)) or _is_locked(error) else Trouble.FAILURE
 
@@ -68,7 +69,7 @@ def diagnose(error: BaseException, *, using: str) -> Trouble:
 def diagnose_outside(error: BaseException) -> Trouble:
     """Tell what an exception means that was raised outside of a transaction."""
     states = set(_states(error))
-    is_outage = states & GOING_DOWN or any(state.startswith("08") for state in states)
+    is_outage = states & GOING_DOWN or any(state.startswith("08") for state in states) or is_full(error)
     return Trouble.OUTAGE if is_outage else Trouble.FAILURE
 
 
@@ -83,6 +84,12 @@ def is_lost(using: str) -> bool:
     if connection.connection is None or connection.closed_in_transaction:
         return True
     return bool(getattr(connection.connection, "closed", False))
+
+
+def is_full(error: BaseException) -> bool:
+    """Say whether there is no room for rows; temporary files that fill a disk are those of the handler's own query."""
+    told = str(error)
+    return bool(FULL.intersection(_states(error)) and "pgsql_tmp" not in told) or "database or disk is full" in told
 
 
 def _states(error: BaseException) -> Iterator[str]:
