@@ -15,13 +15,14 @@ from .bench import Bench, LeftOut, tell
 from .consuming import handling, stepping, waiting
 from .peers import comparing
 from .publishing import transactions, waking
-from .relaying import draining, latency, scheduling
+from .relaying import breakdown, draining, latency, scheduling
 
 Benchmark = Callable[[Bench], list[report.Row]]
 
 BENCHMARKS: Mapping[str, Benchmark] = {
     "publish": transactions.run,
     "drain": draining.run,
+    "breakdown": breakdown.run,
     "window": draining.run_disturbed,
     "schedule": scheduling.run,
     "latency": latency.run,

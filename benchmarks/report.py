@@ -22,8 +22,8 @@ class Row:
     ours: str
     reference: str = ""  # what ours is measured against; empty where the target is absolute
     ratio: float | None = None
-    target: str
-    is_met: bool
+    target: str = ""  # empty where a row only informs
+    is_met: bool = True
 
 
 def table(rows: Iterable[Row]) -> str:
@@ -55,7 +55,8 @@ def machine(*, postgres: str, kafka: str) -> dict[str, Any]:
 
 def _cells(row: Row) -> tuple[str, ...]:
     ratio = "" if row.ratio is None else f"{row.ratio:.2f}"
-    return (row.what, row.ours, row.reference, ratio, row.target, "yes" if row.is_met else "missed")
+    verdict = "yes" if row.is_met else "missed"
+    return (row.what, row.ours, row.reference, ratio, row.target, verdict if row.target else "")
 
 
 def _cpu() -> str:
