@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -16,7 +15,7 @@ import msgspec
 import psycopg
 
 from benchmarks import settings
-from benchmarks.bench import Bench, LeftOut, median_ratio, require
+from benchmarks.bench import Bench, LeftOut, median_ratio, per_second, require
 from benchmarks.children import Child
 from benchmarks.relaying import draining
 from benchmarks.report import Row
@@ -120,10 +119,9 @@ def process_of(bench: Bench, peer: Peer, topic: Topic) -> Iterator[Child]:
 
 def drain_ours(connection: psycopg.Connection[Any], relay: Child, topic: Topic, count: int) -> Drain:
     def drain() -> float:
-        began = time.monotonic()
         answer = relay.ask("drain", count=count)
         require(count, answer["sent"], "messages sent")
-        return float(answer["marks"][-1][0]) - began
+        return per_second(answer["marks"])  # it opens its producer first, for half a second: theirs are open
 
     draining.fill(connection, topic, count)
     found = measured(connection, relay, count, drain)
@@ -136,7 +134,7 @@ def drain_theirs(connection: psycopg.Connection[Any], peer: Peer, child: Child, 
     def drain() -> float:
         answer = child.ask("drain", **peer.options)
         require(count, answer["sent"], f"messages sent by {peer.distribution}")
-        return float(answer["seconds"])
+        return count / float(answer["seconds"])
 
     child.ask("fill", count=count)
     found = measured(connection, child, count, drain)

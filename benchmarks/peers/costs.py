@@ -22,19 +22,19 @@ SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint,
 class Drain:
     """Be what one drain of a backlog took; all but the rate is for one row."""
 
-    rate: float  # rows a second by the clock, from the start until all are done
+    rate: float  # rows a second by the clock, from when everything is connected until all are done
     processor: float  # seconds, of the process that drains
     transactions: float
     wal: float  # bytes
 
 
 def measured(connection: psycopg.Connection[Any], child: Child, count: int, drain: Callable[[], float]) -> Drain:
-    """Drain so many rows; `drain` returns its own seconds."""
+    """Drain so many rows; `drain` returns the rate that it found."""
     before = _counters(connection, child)
-    seconds = drain()
+    rate = drain()
     after = _counters(connection, child)
     processor, transactions, wal = ((b - a) / count for a, b in zip(before, after, strict=True))
-    return Drain(rate=count / seconds, processor=processor, transactions=transactions, wal=wal)
+    return Drain(rate=rate, processor=processor, transactions=transactions, wal=wal)
 
 
 def _counters(connection: psycopg.Connection[Any], child: Child) -> tuple[float, ...]:
