@@ -117,9 +117,9 @@ def gate_relay() -> None:
 def _gate(cls: type, method: str, step: str) -> None:
     original: Callable[..., Any] = getattr(cls, method)
 
-    def gated(self: Any) -> Any:
+    def gated(self: Any, **options: Any) -> Any:
         told = gates.wait(step, "notice_eviction")
-        answer = original(self)  # an evicted relay notices here
+        answer = original(self, **options)  # an evicted relay notices here
         assert told == step
         gates.done()
         return answer
