@@ -165,7 +165,7 @@ class Retries:
             key=None if row.record_key is None else bytes(row.record_key),
             value=None if row.payload is None else bytes(row.payload),
             headers=unpack_headers(bytes(row.headers)),
-            timestamp=row.received_at,
+            received_at=row.received_at,
         )
         received = receive(
             record,

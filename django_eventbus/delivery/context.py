@@ -24,7 +24,7 @@ class MessageContext:
     handler: str  # stored name
     attempt: int = 1  # 1-based; starts again with a replay
     published_at: datetime | None = None
-    received_at: datetime | None = None
+    received_at: datetime | None = None  # when a worker took it; None where nothing was received, as inline
     correlation_id: str | None = None  # the conversation: kept from message to message
     causation_id: str | None = None  # id of the message that led to this one
     tenant_id: str | None = None  # as the sender says; see running.publish_context for what is inherited

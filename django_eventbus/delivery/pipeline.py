@@ -40,7 +40,7 @@ def receive(
     if record.value is None:
         return Skipped(record=record, envelope=None, why=SkipReason.TOMBSTONE)
     try:
-        envelope = from_record(record)
+        envelope = from_record(record, received_at=record.received_at)
     except Undecodable as exc:
         return _broken(record, group, exc)
     targets = group.targets(envelope.event_name, envelope.event_version)

@@ -37,7 +37,7 @@ class Envelope(Struct, frozen=True, kw_only=True, gc=False):
     headers: tuple[tuple[str, str], ...] = ()  # the user's own
     partition: int | None = None  # None until a broker gave one
     offset: int | None = None
-    received_at: datetime | None = None
+    received_at: datetime | None = None  # None until a worker took it
 
 
 def saga_of(envelope: Envelope) -> tuple[str, str]:

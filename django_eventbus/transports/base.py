@@ -91,7 +91,7 @@ class Record(NamedTuple):
     key: bytes | None
     value: bytes | None
     headers: Sequence[tuple[str, bytes | None]]
-    timestamp: datetime | None
+    received_at: datetime | None  # when this process, or an earlier one, took it from the broker
 
 
 class AssignmentListener(Protocol):

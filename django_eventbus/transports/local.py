@@ -7,6 +7,7 @@ as anywhere else. So events survive a crash, and the same code runs on Kafka lat
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from datetime import UTC, datetime
 from typing import NoReturn
 
 from django_eventbus.conf import BusConfig
@@ -29,7 +30,8 @@ class LocalSender:
         self._close = close
 
     def send(self, rows: Sequence[OutgoingRow], *, deadline: float) -> SendResult:
-        done = self._deliver([record_of(row) for row in rows], deadline)
+        now = datetime.now(UTC)
+        done = self._deliver([record_of(row, received_at=now) for row in rows], deadline)
         ids = [row[0] for row in rows]
         return SendResult(acked=ids[:done], failures=dict.fromkeys(ids[done:], _BEHIND))
 
@@ -72,7 +74,7 @@ class LocalTransport:
         """Do nothing: no topic has to exist."""
 
 
-def record_of(row: OutgoingRow) -> Record:
+def record_of(row: OutgoingRow, *, received_at: datetime | None = None) -> Record:
     """Turn an outbox row into the record that a broker would have made of it."""
     offset, topic, key, headers, payload = row
     pairs = [(name, value.encode()) for name, value in split_headers(headers)]
@@ -83,5 +85,5 @@ def record_of(row: OutgoingRow) -> Record:
         key=None if key is None else bytes(key),
         value=None if payload is None else bytes(payload),
         headers=pairs,
-        timestamp=None,
+        received_at=received_at,
     )

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from operator import methodcaller
 from typing import Any, cast
 
-from confluent_kafka.cimpl import OFFSET_INVALID, TIMESTAMP_NOT_AVAILABLE, KafkaError, KafkaException, Message
+from confluent_kafka.cimpl import OFFSET_INVALID, KafkaError, KafkaException, Message
 from confluent_kafka.cimpl import Consumer as Client
 from confluent_kafka.cimpl import TopicPartition as Position
 
@@ -69,7 +69,8 @@ class KafkaConsumer:
         if first is None:
             return []
         messages = [first, *self._client.consume(limit - 1, 0)] if limit > 1 else [first]
-        records = [_record(message) for message in messages if self._is_record(message)]
+        now = datetime.now(UTC)
+        records = [_record(message, received_at=now) for message in messages if self._is_record(message)]
         if self._seeks:
             records = [record for record in records if (record.topic, record.partition) not in self._seeks]
         if changes != self._changes:
@@ -260,7 +261,7 @@ class KafkaConsumer:
             ) from exc
 
 
-def _record(message: Message) -> Record:
+def _record(message: Message, *, received_at: datetime) -> Record:
     # By place: names would cost as much again, and this runs for every record.
     return Record(
         cast("str", message.topic()),
@@ -269,18 +270,8 @@ def _record(message: Message) -> Record:
         message.key(),
         message.value(),
         _headers(message),
-        _moment(*message.timestamp()),
+        received_at,
     )
-
-
-def _moment(kind: int, milliseconds: int) -> datetime | None:
-    if kind == TIMESTAMP_NOT_AVAILABLE:
-        return None
-    try:
-        return datetime.fromtimestamp(milliseconds / 1000, UTC)
-    except (ValueError, OverflowError, OSError):
-        # Producers send microseconds for milliseconds, and brokers take them: one such record would stop the partition.
-        return None
 
 
 def _headers(message: Message) -> Sequence[tuple[str, bytes | None]]:

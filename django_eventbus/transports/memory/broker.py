@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Protocol
 
 from django_eventbus.events.envelope import OutgoingRow, split_headers
@@ -106,7 +105,7 @@ class MemoryBroker:
                 key=key or None,
                 value=payload,
                 headers=[(name, value.encode()) for name, value in split_headers(headers)],
-                timestamp=datetime.now(UTC),
+                received_at=None,
             )
             partitions[number].append(record)
             self.changed.notify_all()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from datetime import UTC, datetime
 from time import monotonic
 
 from django_eventbus.transports.base import AssignmentListener, ConsumerOptions, Record, TopicPartition
@@ -171,11 +172,12 @@ class MemoryConsumer:
 
     def _take(self, limit: int) -> list[Record]:
         records: list[Record] = []
+        now = datetime.now(UTC)
         for place in sorted(self.assignment() - self._paused):
             start = self._positions[place]
             chunk = self._broker.topics[place.topic][place.number][start : start + limit - len(records)]
             self._positions[place] = start + len(chunk)
-            records += chunk
+            records += [record._replace(received_at=now) for record in chunk]
         return records
 
     def _reached_ends(self) -> dict[TopicPartition, int]:

@@ -157,7 +157,7 @@ def _record(place: TopicPartition, offset: int, line: str) -> Record:
         key=None if key is None else bytes.fromhex(key),
         value=None if value is None else bytes.fromhex(value),
         headers=[(name, text.encode()) for name, text in headers.items()],
-        timestamp=datetime.fromisoformat(at),
+        received_at=datetime.fromisoformat(at),
     )
 
 
