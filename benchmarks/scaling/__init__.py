@@ -1,0 +1,1 @@
+"""What an event costs as the work grows: one curve for each thing that may grow."""
