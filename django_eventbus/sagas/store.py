@@ -30,7 +30,7 @@ _timeouts = msgspec.json.Decoder(dict[str, ArmedTimeout])
 
 
 class StateTooLarge(Reject):
-    """The state of a saga exceeds `SAGA['MAX_STATE_BYTES']`; no retry would make it smaller."""
+    """A saga keeps more than `SAGA['MAX_STATE_BYTES']`; no retry would make it smaller."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +39,7 @@ class Loaded:
 
     id: int
     version: int
-    size: int  # bytes of the state
+    size: int  # bytes of the state and of the compensations beside it
     instance: Instance
 
 
@@ -74,7 +74,9 @@ class Store:
             timeouts={} if found.timeouts == "{}" else _timeouts.decode(found.timeouts),
             compensations=read_stack(found.compensations),
         )
-        return Loaded(id=found.id, version=found.version, size=len((found.state or "").encode()), instance=instance)
+        return Loaded(
+            id=found.id, version=found.version, size=_size(found.state, found.compensations), instance=instance
+        )
 
     def save(
         self,
@@ -88,7 +90,9 @@ class Store:
     ) -> bool:
         """Write a step and its line of the history; return False, with nothing written, where another came first."""
         assert decision.status is not None
-        state, remembered = self._written(key, decision.state, loaded)
+        state, remembered = self._written(decision.state)
+        compensations = write_stack(decision.compensations) if decision.compensations else "[]"
+        self._require_size(key, state, compensations, before=0 if loaded is None else loaded.size)
         step = Step(
             saga=self._declaration.name,
             key=key,
@@ -99,7 +103,7 @@ class Store:
             state=state,
             state_version=self._declaration.state.version,
             timeouts=_json(timeouts) if timeouts else "{}",
-            compensations=write_stack(decision.compensations) if decision.compensations else "[]",
+            compensations=compensations,
             outcome=decision.outcome.value,
             method=decision.step,
             remembered=remembered,
@@ -131,29 +135,36 @@ class Store:
             return _base_manager(kind.cls).using(self.using).filter(saga_key=key).first()
         return kind.decode((found.state or "null").encode(), version=found.state_version)
 
-    def _written(self, key: str, state: Any, loaded: Loaded | None) -> tuple[str | None, str | None]:
+    def _written(self, state: Any) -> tuple[str | None, str | None]:
         if self._declaration.state.is_model:
             fields = {field.attname: field.value_from_object(state) for field in state._meta.concrete_fields}
             return None, _json(fields)
-        data = self._declaration.state.encode(state)
-        self._require_size(len(data), key, before=0 if loaded is None else loaded.size)
-        text = data.decode()
+        text = self._declaration.state.encode(state).decode()
         return text, text
 
-    def _require_size(self, size: int, key: str, *, before: int) -> None:
+    def _require_size(self, key: str, state: str | None, compensations: str, *, before: int) -> None:
         limits = self._config.saga
-        if size > limits.max_state_bytes:
+        size, undoing = _size(state, compensations), _size(None, compensations)
+        if size > max(limits.max_state_bytes, before):  # whoever is too large already may still shrink, and end
             raise StateTooLarge(
-                f"The state of saga {self._declaration.name} ({key}) has {size} bytes, more than "
-                f"EVENTBUS[{self._config.alias!r}]['SAGA']['MAX_STATE_BYTES'] = {limits.max_state_bytes}. Keep what "
-                "the next step decides by, and references to the rest."
+                f"Saga {self._declaration.name} ({key}) would keep {size} bytes, {size - undoing} of its state and "
+                f"{undoing} of its compensations: more than EVENTBUS[{self._config.alias!r}]['SAGA']"
+                f"['MAX_STATE_BYTES'] = {limits.max_state_bytes}. Keep what the next step decides by, and references "
+                "to the rest; undo many steps with one event."
             )
         if size > limits.warn_state_bytes >= before:
-            logger.warning("saga state grows saga=%s key=%s bytes=%s", self._declaration.name, ascii(key), size)
+            logger.warning(
+                "saga state grows saga=%s key=%s bytes=%s compensations=%s",
+                *(self._declaration.name, ascii(key), size, undoing),
+            )
 
     def _save_model(self, key: str, state: SagaModel, *, is_new: bool) -> None:
         state.saga_key = key
         state.save(using=self.using, force_insert=is_new)
+
+
+def _size(state: str | None, compensations: str) -> int:
+    return sum(len(text.encode()) for text in (state or "", compensations) if text != "[]")
 
 
 def read_timeouts(text: str) -> dict[str, ArmedTimeout]:

@@ -239,3 +239,27 @@ def test_a_state_beyond_the_limit_is_refused_and_one_near_it_is_noticed(
     letter = DeadLetter.objects.get()
     assert letter.reason == "rejected"
     assert "EVENTBUS['default']['SAGA']['MAX_STATE_BYTES']" in letter.exception_message
+
+
+def test_compensations_beyond_the_limit_are_refused_too(transactional_db: None) -> None:
+    scene = Scene(SAGA={"WARN_STATE_BYTES": 1000, "MAX_STATE_BYTES": 1000})
+    declare()
+    scene.deliver(Placed(order_id="1"))
+
+    scene.deliver(*(Reserved(order_id="1", note="small") for _ in range(20)))
+    scene.close()
+
+    kept, letter = SagaState.objects.get(), DeadLetter.objects.all()[0]
+    assert len(kept.state or "") < 500 < len(kept.compensations) < 1000
+    assert "of its compensations: more than EVENTBUS['default']['SAGA']" in letter.exception_message
+
+
+def test_an_instance_that_was_too_large_before_can_still_end(scene: Scene) -> None:
+    declare()
+    scene.deliver(Placed(order_id="1"), Reserved(order_id="1", note="x" * 5000))
+    strict = Scene(SAGA={"WARN_STATE_BYTES": 1000, "MAX_STATE_BYTES": 1000})
+
+    strict.deliver(Failed(order_id="1"))
+    strict.close()
+
+    assert SagaState.objects.get().status == "compensated"
