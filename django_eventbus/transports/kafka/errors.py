@@ -41,6 +41,7 @@ _FAULT = (
     KafkaError.UNSUPPORTED_COMPRESSION_TYPE,
     KafkaError.INVALID_REQUIRED_ACKS,
     KafkaError.SECURITY_DISABLED,
+    KafkaError.INVALID_TIMESTAMP,  # records carry the time at which they are sent: the clock of this machine is wrong
     KafkaError._FATAL,
     KafkaError._FENCED,
     KafkaError._GAPLESS_GUARANTEE,
@@ -56,7 +57,6 @@ _PERMANENT = (
     KafkaError.MSG_SIZE_TOO_LARGE,
     KafkaError.RECORD_LIST_TOO_LARGE,
     KafkaError.INVALID_RECORD,
-    KafkaError.INVALID_TIMESTAMP,
     KafkaError.UNSUPPORTED_FOR_MESSAGE_FORMAT,
     KafkaError.POLICY_VIOLATION,
     KafkaError.TOPIC_EXCEPTION,
