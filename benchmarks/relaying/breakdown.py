@@ -24,7 +24,7 @@ PARTS = {
     "produce": "produce: a callback, the client's call, which copies the row",
     "flush": "flush: delivery reports, a callback each",
     "delete": "DELETE: ids as one text",
-    "rest": "begin, locks, lanes, schedule, commit, the loop itself",
+    "rest": "locks, lanes, schedule, commit, the loop itself, and the start",
     "others": "threads of the Kafka client: batches, compression, sockets",
     "postgres": "PostgreSQL: all processes",
     "kafka": "Kafka: the broker",
