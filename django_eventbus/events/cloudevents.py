@@ -120,6 +120,12 @@ def from_record(record: RecordLike, *, received_at: datetime | None = None) -> E
     )
 
 
+def rfc3339(moment: datetime) -> str:
+    """Write a moment as CloudEvents does, in UTC."""
+    utc = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
+    return utc.isoformat()[:-6] + "Z"
+
+
 def check_headers(headers: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
     """Return a user's own headers as pairs; raise EventInvalid, listing every one that cannot travel."""
     errors = []
@@ -144,7 +150,7 @@ def _attribute_headers(envelope: Envelope) -> list[tuple[str, str]]:
         ("ce_source", envelope.source),
     ]
     if moment is not None:
-        headers.append(("ce_time", _rfc3339(moment)))
+        headers.append(("ce_time", rfc3339(moment)))
     if subject := envelope.subject:
         headers.append(("ce_subject", subject))
     if dataschema := envelope.dataschema:
@@ -172,11 +178,6 @@ def _trace_headers(envelope: Envelope) -> list[tuple[str, str]]:
     if baggage := envelope.baggage:
         headers.append(("baggage", baggage))
     return headers
-
-
-def _rfc3339(moment: datetime) -> str:
-    utc = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
-    return utc.isoformat()[:-6] + "Z"
 
 
 def _require_legal(headers: list[tuple[str, str]]) -> None:

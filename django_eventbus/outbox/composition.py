@@ -5,11 +5,12 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from uuid import UUID
 
 from django_eventbus import telemetry
 from django_eventbus.conf import LOCAL_TRANSPORT, BusConfig
-from django_eventbus.events.cloudevents import check_headers, to_headers, to_structured
+from django_eventbus.events.cloudevents import check_headers, rfc3339, to_headers, to_structured
 from django_eventbus.events.contract import EventContract
 from django_eventbus.events.envelope import Envelope, join_headers
 from django_eventbus.events.identifiers import uuid7
@@ -21,10 +22,11 @@ from django_eventbus.models.outbox import NewMessage
 from django_eventbus.signals import event_published
 from django_eventbus.telemetry.context import is_tracing
 
-from .context import current_context
+from .context import EMPTY, current_context
 
 UNTRACED = telemetry.TraceContext()
 NO_ID = str(UUID(int=0))
+NO_TIME = datetime.min.replace(tzinfo=UTC)
 LONGEST_KEY = 2000  # bytes: a key that has to wait is found by an index, whose entries hold 2704 bytes with the topic
 
 
@@ -101,8 +103,14 @@ class Composer:
             return []
         if is_tracing() or event_published.has_listeners(contract.cls):
             return []
-        envelope = self._envelope(contract, topic, text_id, trace=telemetry.capture() or UNTRACED)
-        parts = self._parts[contract] = join_headers(to_headers(envelope)).split(text_id)
+        trace = telemetry.capture()
+        if trace is None and self._context is EMPTY and not self._headers:
+            text = _bare_headers(contract.name, contract.version, self._config.source)
+            parts = text.replace(rfc3339(NO_TIME), rfc3339(self._published_at)).split(NO_ID)
+        else:
+            envelope = self._envelope(contract, topic, text_id, trace=trace or UNTRACED)
+            parts = join_headers(to_headers(envelope)).split(text_id)
+        self._parts[contract] = parts
         return parts
 
     def _traced(
@@ -184,6 +192,23 @@ class Composer:
                 f"EVENTBUS[{self._config.alias!r}]['OUTBOX']['MAX_EVENT_BYTES'] = {limit}. "
                 "Store the large part elsewhere and publish a reference to it."
             )
+
+
+@lru_cache(1000)
+def _bare_headers(event_name: str, event_version: str, source: str) -> str:
+    """Return the headers of an event that nothing led to: they differ in id and time only, from publish to publish."""
+    envelope = Envelope(
+        message_id=NO_ID,
+        event_name=event_name,
+        event_version=event_version,
+        source=source,
+        topic="",
+        key=None,
+        data=None,
+        published_at=NO_TIME,
+        correlation_id=NO_ID,
+    )
+    return join_headers(to_headers(envelope))
 
 
 def publishable_contract(event: object) -> EventContract:
