@@ -14,6 +14,8 @@ from django_eventbus.exceptions import ContractError, Reject, RetryAfter, Undeco
 ExceptionTypes = tuple[type[BaseException], ...]
 Delay = float | timedelta
 
+LONGEST_DELAY = timedelta(days=3660)  # ten years; who asks for more took a point in time for a delay
+
 
 class GiveUpReason(StrEnum):
     """Why there is no further attempt; the values are those of `DeadLetterReason`."""
@@ -105,8 +107,9 @@ def decide(policy: RetryPolicy, *, attempt: int, exception: BaseException, rando
     if attempt >= policy.max_attempts:
         return GiveUp(reason=GiveUpReason.ATTEMPTS_EXHAUSTED)
     if asked is not None:
-        return RetryIn(delay=max(asked, timedelta()))
-    return RetryIn(delay=policy.delay_after(attempt) * (1 + policy.jitter * random.uniform(-1, 1)))
+        return RetryIn(delay=min(max(asked, timedelta()), LONGEST_DELAY))
+    delay = min(policy.delay_after(attempt), LONGEST_DELAY) * (1 + policy.jitter * random.uniform(-1, 1))
+    return RetryIn(delay=min(delay, LONGEST_DELAY))
 
 
 def _is_retryable(policy: RetryPolicy, exception: BaseException) -> bool:

@@ -248,6 +248,19 @@ def test_retry_after_says_when(scene: Scene) -> None:
     assert 3500 < (row.available_at - row.received_at).total_seconds() < 3700
 
 
+def test_a_delay_that_reaches_beyond_the_calendar_is_cut_and_the_next_message_is_handled(scene: Scene) -> None:
+    def later(event: Counted) -> None:
+        if event.number == 1:
+            raise RetryAfter(1_700_000_000_000)  # the time in milliseconds, taken for a delay
+
+    scene.handles("later", later)
+
+    scene.deliver(counted(1), counted(2, "b"))
+
+    assert RetryMessage.objects.get().available_at is not None
+    assert noted("later") == [2]
+
+
 def test_a_replayed_dead_letter_runs_the_failed_handler_alone(scene: Scene) -> None:
     from django_eventbus.delivery.replay import replay
 
