@@ -144,9 +144,15 @@ def _whole(value: Any) -> int:
 
 
 def _number(value: Any) -> float:
-    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+    if not isinstance(value, int | float) or isinstance(value, bool):
         raise Refused(_WORDS[float])
-    return float(value)
+    try:
+        number = float(value)
+    except OverflowError:  # a whole number beyond every float
+        raise Refused(_WORDS[float]) from None
+    if not math.isfinite(number):
+        raise Refused(_WORDS[float])
+    return number
 
 
 def _text(value: Any) -> str:

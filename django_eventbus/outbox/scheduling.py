@@ -61,8 +61,10 @@ def reschedule(config: BusConfig, event_id: UUID, *, deliver_at: datetime, using
 
 
 def _duration(delay: timedelta | float) -> timedelta:
-    if isinstance(delay, (int, float)) and not isinstance(delay, bool) and math.isfinite(delay):
-        seconds: float = delay
+    if isinstance(delay, int) and not isinstance(delay, bool):
+        seconds: float = delay  # of any size: compared below, never converted before
+    elif isinstance(delay, float) and math.isfinite(delay):
+        seconds = delay
     elif isinstance(delay, timedelta):
         seconds = delay.total_seconds()
     else:
