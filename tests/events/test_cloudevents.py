@@ -311,6 +311,7 @@ def test_a_time_at_the_ends_of_the_calendar_is_none(text: bytes) -> None:
         (binary(("ce_time", b"2026-11-21T08:30:00")), Reason.BAD_ATTRIBUTE),
         (binary(("ce_time", b"2026-13-21T08:30:00Z")), Reason.BAD_ATTRIBUTE),
         (binary(("ce_time", b"2026-W01-1T08:30:00Z")), Reason.BAD_ATTRIBUTE),
+        (binary(("ce_time", b"2026-11-21T08:30:00+01:60")), Reason.BAD_ATTRIBUTE),
         (structured(without="specversion"), Reason.MISSING_ATTRIBUTE),
         (structured(without="id"), Reason.MISSING_ATTRIBUTE),
         (structured(id=None), Reason.MISSING_ATTRIBUTE),
