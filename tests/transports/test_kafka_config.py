@@ -124,7 +124,6 @@ def test_sound_settings_have_no_problems() -> None:
         ({"producer_options": {"delivery.timeout.ms": 60_000}}, ["message.timeout.ms", "0:01:00", "GRACE"]),
         ({"producer_options": {"message.timeout.ms": 5000}}, ["message.timeout.ms", "SEND_DEADLINE"]),
         ({"producer_options": {"message.timeout.ms": "soon"}}, ["message.timeout.ms", "'soon'", "milliseconds"]),
-        ({"outbox": OutboxConfig(send_deadline=timedelta(seconds=30))}, ["SEND_DEADLINE", "GRACE"]),
         ({"outbox": OutboxConfig(max_event_bytes=2_000_000)}, ["MAX_EVENT_BYTES", "message.max.bytes"]),
         ({"outbox": OutboxConfig(max_event_bytes=1_000_000)}, ["MAX_EVENT_BYTES", "message.max.bytes"]),
         (

@@ -170,12 +170,6 @@ def _misplaced(bus: BusConfig, section: str, name: str, value: Any) -> Iterator[
 
 def _timing(bus: BusConfig) -> Iterator[str]:
     path, outbox = f"EVENTBUS[{bus.alias!r}]", bus.outbox
-    if outbox.send_deadline >= outbox.grace:
-        yield (
-            f"{path}['OUTBOX']['SEND_DEADLINE'] ({outbox.send_deadline}) must be shorter than GRACE ({outbox.grace}): "
-            f"a relay that still waits for the broker would be evicted as frozen."
-        )
-        return
     raw = producer_config(bus, client_id="check")["message.timeout.ms"]
     try:
         timeout = timedelta(milliseconds=int(raw))
