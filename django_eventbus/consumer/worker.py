@@ -130,11 +130,16 @@ class Worker:
         emit(partitions_revoked, group=self._group.name, partitions=set(partitions), lost=False)
 
     def lost(self, partitions: Collection[TopicPartition]) -> None:
-        """Forget partitions that may already belong to somebody else; what is running is fenced by the database."""
+        """Forget partitions that may already belong to somebody else; what is running is fenced by the database.
+
+        One of which nothing runs is left clean, unless somebody has taken it: an outage of the broker kills nobody.
+        """
         for place in partitions:
             self._fallback.pop(place, None)
             if (claim := self._ownership.forget(place)) is not None:
                 self._let_go(claim)
+                if self._is_clean and not self._crew.is_busy(claim):
+                    self._give_back(claim)
         emit(partitions_revoked, group=self._group.name, partitions=set(partitions), lost=True)
 
     def reached_end(self, partition: TopicPartition, offset: int) -> None:
