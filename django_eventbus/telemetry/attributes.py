@@ -6,29 +6,18 @@ from collections.abc import Iterable
 from typing import Any, Protocol
 
 from django_eventbus.conf import KAFKA_TRANSPORT, BusConfig
+from django_eventbus.signals import Message
 
 
-class Message(Protocol):
-    """Name what spans say about a message that is handled; every Envelope has it."""
+class TracedMessage(Message, Protocol):
+    """Name what spans say about a message beyond what log lines say; every Envelope has it."""
 
-    @property
-    def message_id(self) -> str: ...
-    @property
-    def event_name(self) -> str: ...
     @property
     def event_version(self) -> str: ...
     @property
     def source(self) -> str: ...
     @property
-    def topic(self) -> str: ...
-    @property
     def key(self) -> bytes | None: ...
-    @property
-    def partition(self) -> int | None: ...
-    @property
-    def offset(self) -> int | None: ...
-    @property
-    def correlation_id(self) -> str | None: ...
     @property
     def traceparent(self) -> str | None: ...
     @property
@@ -80,7 +69,7 @@ def handler_attributes(*, handler: str, group: str, attempt: int) -> dict[str, A
     }
 
 
-def place_attributes(message: Message, *, system: str) -> dict[str, Any]:
+def place_attributes(message: TracedMessage, *, system: str) -> dict[str, Any]:
     attributes: dict[str, Any] = {"cloudevents.event_source": message.source}
     if message.partition is not None:
         attributes["messaging.destination.partition.id"] = str(message.partition)

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .attributes import Message
+from .attributes import TracedMessage
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
@@ -66,12 +66,12 @@ def suppressed() -> AbstractContextManager[None]:
     return suppress_instrumentation()
 
 
-def origin_of(origin: TraceContext | Message) -> Context:
+def origin_of(origin: TraceContext | TracedMessage) -> Context:
     """Read the trace context, without baggage, that a message brought; empty where it brought none."""
     carrier = {"traceparent": origin.traceparent, "tracestate": origin.tracestate}
     return _trace_format.extract({name: text for name, text in carrier.items() if text}, contexts.Context())
 
 
-def with_baggage(base: Context, message: Message) -> Context:
+def with_baggage(base: Context, message: TracedMessage) -> Context:
     """Return the context with the message's baggage in it, so that events published inside carry it on."""
     return _baggage_format.extract({"baggage": message.baggage}, base) if message.baggage else base

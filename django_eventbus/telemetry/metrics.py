@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from django.dispatch import Signal
 
 from django_eventbus import signals
+from django_eventbus.signals import Message
 
-from .attributes import Message
 from .context import HAS_API
 
 if TYPE_CHECKING:

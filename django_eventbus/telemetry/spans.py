@@ -13,7 +13,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from .attributes import (
-    Message,
+    TracedMessage,
     event_attributes,
     handler_attributes,
     only_topic,
@@ -90,7 +90,7 @@ def sending(
 
 @contextmanager
 def processing(
-    message: Message,
+    message: TracedMessage,
     *,
     handler: str,
     group: str,
@@ -124,7 +124,7 @@ def processing(
 
 @contextmanager
 def processing_batch(
-    messages: Sequence[Message], *, handler: str, group: str, attempt: int, system: str = "kafka"
+    messages: Sequence[TracedMessage], *, handler: str, group: str, attempt: int, system: str = "kafka"
 ) -> Iterator[Operation]:
     """Span one run of a batch handler, linked to the creation of every event in it."""
     if not is_tracing():
@@ -160,7 +160,7 @@ def _link(span: Span, created: Iterable[TraceContext]) -> None:
             span.add_link(place)
 
 
-def _trace_of(message: Message) -> TraceContext:
+def _trace_of(message: TracedMessage) -> TraceContext:
     return TraceContext(traceparent=message.traceparent, tracestate=message.tracestate)
 
 
