@@ -39,6 +39,7 @@ B = TypeVar("B", bound=Event)
 C = TypeVar("C", bound=Event)
 E = TypeVar("E")
 R = TypeVar("R", bound=Published | Awaitable[Published])
+P = TypeVar("P", bound=Published)
 
 
 class Handles(Protocol[E]):
@@ -51,14 +52,14 @@ class Handles(Protocol[E]):
 
 
 class HandlesBatch(Protocol[E]):
-    """Decorate a function that takes a list of events."""
+    """Decorate a function, and no coroutine function, that takes a list of events."""
 
     @overload
-    def __call__(self, function: Callable[[list[E]], R], /) -> Callable[[list[E]], R]: ...
+    def __call__(self, function: Callable[[list[E]], P], /) -> Callable[[list[E]], P]: ...
     @overload
     def __call__(
-        self, function: Callable[[list[E], list[MessageContext]], R], /
-    ) -> Callable[[list[E], list[MessageContext]], R]: ...
+        self, function: Callable[[list[E], list[MessageContext]], P], /
+    ) -> Callable[[list[E], list[MessageContext]], P]: ...
 
 
 class Options(TypedDict, total=False):
@@ -184,6 +185,11 @@ def declare(
         if value is not None:
             _require_queued(shown, events, option=option)
     call = read_function(function, given=("event",) if state is None else ("event", "state"))
+    if batch is not None and call.is_async:
+        raise ContractError(
+            f"{shown}: a coroutine function is handed one event at a time, so that many wait side by side; batch= and "
+            f"async def exclude each other. Make it a plain function, or leave batch= out."
+        )
     app = app_label_of(function)
     name = options.get("name") or default_name(function, app)
     versions, place = options.get("versions"), options.get("handle_in")

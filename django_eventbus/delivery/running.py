@@ -53,11 +53,7 @@ def run_batch(deliveries: Sequence[Delivery], config: BusConfig) -> None:
 
 async def arun(delivery: Delivery, config: BusConfig) -> None:
     """Run an async handler; must run in the thread-sensitive context in which its transaction was entered."""
-    await arun_batch((delivery,), config)
-
-
-async def arun_batch(deliveries: Sequence[Delivery], config: BusConfig) -> None:
-    """Run an async batch handler once for all of these deliveries; otherwise as `arun`."""
+    deliveries = (delivery,)
     with _span(deliveries, config), exactly(publish_context(deliveries, config)):
         returned = await _acall(deliveries, config)
         await sync_to_async(_finish)(deliveries, returned, config)

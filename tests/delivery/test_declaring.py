@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from django_eventbus.delivery.context import MessageContext, make_context
-from django_eventbus.delivery.registry import HandlerRegistry, handler, handlers
+from django_eventbus.delivery.registry import handler, handlers
 from django_eventbus.exceptions import ContractError
 
 from .shop import OrderPaid, OrderPlaced
@@ -190,11 +190,11 @@ class Callable_:
     ],
 )
 def test_how_a_function_is_called_is_read_from_its_signature(
-    function: Any, takes_context: bool, is_async: bool, registry: HandlerRegistry
+    function: Any, takes_context: bool, is_async: bool
 ) -> None:
     handler(OrderPlaced, name="tests.h")(function)
 
-    (found,) = registry.all()
+    (found,) = handlers.all()
     assert (found.takes_context, found.is_async) == (takes_context, is_async)
 
 
@@ -239,6 +239,11 @@ def test_a_function_that_cannot_be_called_with_an_event_is_refused(function: Any
 def test_wrong_options_are_named(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ContractError, match=message):
         handler(OrderPlaced, **{"name": "tests.h", **options})(plain)
+
+
+def test_a_coroutine_function_is_handed_no_lists() -> None:
+    with pytest.raises(ContractError, match=r"asynchronous: .*batch= and async def exclude each other"):
+        handler(OrderPlaced, name="tests.h", batch=10)(asynchronous)
 
 
 @pytest.mark.parametrize("events", [(), (plain,), (int,), (OrderPlaced, str)])
