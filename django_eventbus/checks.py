@@ -29,6 +29,7 @@ from .sagas.declaration import sagas
 Check = Callable[..., Sequence[CheckMessage]]
 
 OLDEST_POSTGRESQL = 140000
+OLDEST_SQLITE = (3, 35, 0)  # the first that knows RETURNING; 3.32 was the first to take more than 999 parameters
 
 
 def check_settings(**_: Any) -> list[CheckMessage]:
@@ -203,6 +204,13 @@ def _postgresql(connection: BaseDatabaseWrapper) -> Iterator[CheckMessage]:
 def _sqlite(connection: BaseDatabaseWrapper) -> Iterator[CheckMessage]:
     options = connection.settings_dict["OPTIONS"]
     place = f"DATABASES[{connection.alias!r}]['OPTIONS']"
+    version: tuple[int, ...] = connection.Database.sqlite_version_info  # type: ignore[attr-defined]
+    if version < OLDEST_SQLITE:
+        yield Error(
+            f"DATABASES[{connection.alias!r}] is SQLite {'.'.join(map(str, version))}; 3.35 or newer is needed.",
+            hint="It is the library that Python was built with: take another Python, or PostgreSQL.",
+            id="eventbus.E045",
+        )
     if str(options.get("transaction_mode", "")).upper() not in {"IMMEDIATE", "EXCLUSIVE"}:
         yield Warning(
             f"{place}['transaction_mode'] is not 'IMMEDIATE': two writers at once end in 'database is locked'.",

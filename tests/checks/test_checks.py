@@ -157,6 +157,13 @@ def test_router_that_keeps_the_tables_away_is_an_error(settings: Any) -> None:
     assert ids(checks.check_databases) == ["E044"]
 
 
+@pytest.mark.sqlite_only
+def test_a_library_that_is_too_old_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks, "OLDEST_SQLITE", (99, 0, 0))
+
+    assert ids(checks.check_databases) == ["E045"]
+
+
 def test_declarations_are_looked_at() -> None:
     with events.isolated(), handlers.isolated():
 
