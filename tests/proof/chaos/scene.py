@@ -1,0 +1,129 @@
+"""What does a fault act upon, and what can be said about the moment at which it struck?"""
+
+from __future__ import annotations
+
+import random
+import signal
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from tests.proof.load.crews import Crew, Member
+from tests.proof.load.database import LoadServer
+from tests.proof.load.running import Load
+from tests.services.kafka import KafkaBroker
+
+LOOK = 0.1
+PATIENCE = 60.0
+END_SESSIONS = """
+SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+WHERE datname = current_database() AND application_name ~ '^(relay|consumer|writer)'
+"""
+
+
+class From(Enum):
+    """Say from when the seconds of a recovery are counted."""
+
+    END = "end"  # of the fault
+    BEGIN = "begin"  # of a fault that others have to get round while it lasts
+
+
+@dataclass(kw_only=True)
+class Scene:
+    """A load that runs, and the servers below it, where they are its own."""
+
+    load: Load
+    random: random.Random
+    server: LoadServer | None = None
+    broker: KafkaBroker | None = None
+    equipment: dict[str, Any] = field(default_factory=dict)  # what a fault has prepared before the load began
+    pace: float = 1.0  # how long everything lasts, as a share of the long form
+
+    @property
+    def postgres(self) -> LoadServer:
+        assert self.server is not None, "this fault needs a database server of its own"
+        return self.server
+
+    @property
+    def kafka(self) -> KafkaBroker:
+        assert self.broker is not None, "this fault needs a broker of its own"
+        return self.broker
+
+    def hold(self, seconds: float) -> None:
+        """Let the fault last."""
+        time.sleep(self.pace * seconds)
+
+    def wait(self, is_so: Callable[[], bool], *, patience: float = PATIENCE) -> bool:
+        ends_at = time.monotonic() + patience
+        while not is_so():
+            if time.monotonic() > ends_at:
+                return False
+            time.sleep(LOOK)
+        return True
+
+    def kill_one(self, crew: Crew) -> Member:
+        member = self.random.choice(crew.members)
+        crew.kill(member)
+        return member
+
+    def end_sessions(self) -> None:
+        """End all database sessions of the load."""
+        self.load.database.fetch(END_SESSIONS)
+
+    def active_relay(self) -> Member:
+        """Return the relay that holds the locks of the shards."""
+        holding = (
+            "SELECT a.application_name FROM pg_locks l JOIN pg_stat_activity a USING (pid)"
+            " WHERE l.locktype = 'advisory' AND l.granted AND a.datname = current_database()"
+            " AND a.application_name LIKE 'relay%'"
+            " GROUP BY 1 ORDER BY count(*) DESC LIMIT 1"
+        )
+        names: list[tuple[Any, ...]] = []
+
+        def is_held() -> bool:
+            names[:] = self.load.database.fetch(holding)
+            return bool(names)
+
+        assert self.wait(is_held), "no relay holds the locks of the shards"
+        return next(member for member in self.load.relays.members if member.name == names[0][0])
+
+    def freeze(self, member: Member) -> None:
+        member.process.send_signal(signal.SIGSTOP)
+
+    def thaw(self, member: Member) -> None:
+        member.process.send_signal(signal.SIGCONT)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fault:
+    """Something that goes wrong; `strike` returns when it is over."""
+
+    name: str
+    what: str  # for the table of results
+    strike: Callable[[Scene], None]
+    counts_from: From = From.END
+    limit: float = 10.0  # seconds within which the rate has to be back
+    needs_servers: bool = True  # of its own; False: it only harms processes and sessions
+    why_not: Callable[[], str] = lambda: ""  # what this machine lacks for it; empty: nothing
+    equip: Callable[[Equipment], None] = lambda equipment: None
+
+
+@dataclass(kw_only=True)
+class Equipment:
+    """What a fault prepares before the servers and the load start."""
+
+    server: LoadServer
+    folder: Path  # that every user can reach
+    extra: dict[str, dict[str, str]] = field(default_factory=dict)  # environment of one crew, by its name
+    tools: dict[str, Any] = field(default_factory=dict)  # becomes the scene's equipment
+    tablespace: Path | None = None
+    undo: list[Callable[[], object]] = field(default_factory=list)
+
+
+def say(text: str) -> None:
+    sys.stderr.write(f"{time.strftime('%H:%M:%S')} {text}\n")
+    sys.stderr.flush()

@@ -1,0 +1,1 @@
+"""An hour of load: does anything grow that must not?"""
