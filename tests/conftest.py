@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 from django.conf import settings
 from django.db import connections
@@ -19,6 +20,12 @@ REQUIRED = frozenset(filter(None, os.environ.get("EVENTBUS_TEST_REQUIRE", "").re
 SERVICE_FIXTURES = frozenset({"postgres", "own_postgres", "kafka", "own_kafka", "topic", "make_topic"})
 ROOT = Path(__file__).resolve().parent.parent
 run_is_ours = pytest.StashKey[bool]()
+
+# The suite draws the same examples each time; `--hypothesis-profile long` draws many others.
+BUSY: dict[str, Any] = {"deadline": None, "suppress_health_check": [hypothesis.HealthCheck.too_slow], "print_blob": True}
+hypothesis.settings.register_profile("suite", derandomize=True, max_examples=60, **BUSY)
+hypothesis.settings.register_profile("long", max_examples=3000, **BUSY)
+hypothesis.settings.load_profile("suite")
 
 
 def pytest_configure(config: pytest.Config) -> None:
