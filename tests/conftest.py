@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 run_is_ours = pytest.StashKey[bool]()
 
 # The suite draws the same examples each time; `--hypothesis-profile long` draws many others.
-BUSY: dict[str, Any] = {"deadline": None, "suppress_health_check": [hypothesis.HealthCheck.too_slow], "print_blob": True}
+BUSY: Any = {"deadline": None, "suppress_health_check": [hypothesis.HealthCheck.too_slow], "print_blob": True}
 hypothesis.settings.register_profile("suite", derandomize=True, max_examples=60, **BUSY)
 hypothesis.settings.register_profile("long", max_examples=3000, **BUSY)
 hypothesis.settings.load_profile("suite")
