@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -11,8 +13,11 @@ from typing import Any
 import psycopg
 import pytest
 
+from tests.proof.sweep import counted_sqlite
+from tests.proof.sweep.children import in_child
 from tests.proof.sweep.counted_psycopg import CountedConnection
-from tests.proof.sweep.points import points
+from tests.proof.sweep.points import Death, Side, points
+from tests.proof.sweep.transport import Counted
 
 pytestmark = [pytest.mark.timeout(600), pytest.mark.once]
 
@@ -34,15 +39,15 @@ def test_who_is_killed_at_any_statement_or_call_leaves_nothing_that_his_successo
     if database == "postgresql":
         request.getfixturevalue("postgres")
 
-    *scenarios, total = sweep(database, "--sample", "0.01")
+    *scenarios, total = sweep(database, "--sample", "0.02", "--whole", "publish", "relay", "replay")
 
     assert [finding for swept in scenarios for finding in swept["findings"]] == []
-    assert total["deaths"] > 20
+    assert total["deaths"] > 150
     assert min(swept["points"] for swept in scenarios) > 5
 
 
 @pytest.mark.long
-@pytest.mark.timeout(3600)
+@pytest.mark.timeout(7200)
 @pytest.mark.parametrize("database", DATABASES)
 def test_every_crash_point_is_survived(request: pytest.FixtureRequest, database: str) -> None:
     if database == "postgresql":
@@ -82,3 +87,63 @@ def test_every_exchange_of_libpq_is_a_point(postgres: str, tmp_path: Path) -> No
     lines = (tmp_path / "trace").read_text().splitlines()
     sent = [line for line in lines if "\tF\t" in line and ("\tQuery\t" in line or "\tSync" in line)]
     assert len(points.passed) == len(sent) - 1  # BEGIN goes ahead of the first statement
+
+
+@pytest.mark.parametrize("side", list(Side))
+def test_who_is_killed_at_a_commit_dies_before_or_after_it_took_effect(tmp_path: Path, side: Side) -> None:
+    path = tmp_path / "database"
+    sqlite3.connect(path).execute("CREATE TABLE written (number integer)").connection.close()
+
+    def write(told: int) -> None:
+        connection = sqlite3.connect(path, factory=counted_sqlite.CountedConnection)
+        points.arm(Death(label="COMMIT", occurrence=1, side=side), told=told)
+        connection.cursor().execute("INSERT INTO written VALUES (1)")
+        connection.commit()
+
+    ended = in_child(write)
+
+    assert ended.was_killed
+    assert ended.said == {"died": f"{side} COMMIT (1)"}
+    (there,) = sqlite3.connect(path).execute("SELECT count(*) FROM written").fetchone()
+    assert there == (1 if side is Side.AFTER else 0)
+
+
+def test_a_call_about_nothing_and_an_idle_poll_are_no_points() -> None:
+    counted = Counted(Quiet())
+    points.arm(None, told=-1)
+
+    counted.poll()
+    counted.resume(set())
+    counted.resume({1})
+
+    points.disarm()
+    assert points.passed == ["Quiet.resume"]
+
+
+def test_a_process_with_a_thread_is_not_forked() -> None:
+    # In a process of its own, since the suite's has threads anyway.
+    code = """
+import threading, django
+django.setup()
+from tests.proof.sweep.trials import require_bareness
+require_bareness()
+threading.Thread(target=threading.Event().wait, daemon=True).start()
+try:
+    require_bareness()
+except RuntimeError:
+    print("refused")
+"""
+    environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "tests.proof.sweep.settings"}
+
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True)
+
+    assert done.stdout.split() == ["refused"], done.stderr
+
+
+class Quiet:
+    """A consumer for which nothing comes."""
+
+    def poll(self) -> list[object]:
+        return []
+
+    def resume(self, partitions: set[int]) -> None: ...

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import os
-import random
+import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tests.proof.sweep.mock_kafka import mock_cluster
+if TYPE_CHECKING:
+    from tests.proof.sweep.sweeping import Swept
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -25,9 +27,15 @@ def main() -> int:
     options = arguments()
     if options.database != "all":
         return sweep_here(options)
-    status = 0
+    status, is_over = 0, over_after(0)
     for database in ("sqlite", "postgresql"):
-        status |= subprocess.call([sys.executable, "-m", "tests.proof.sweep", *sys.argv[1:], "--database", database])
+        command = [sys.executable, "-m", "tests.proof.sweep", *sys.argv[1:], "--database", database]
+        with subprocess.Popen(command) as child:
+            while child.poll() is None:
+                if is_over():
+                    child.terminate()
+                time.sleep(0.2)
+        status |= child.returncode
     return status
 
 
@@ -38,6 +46,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--sample", type=float, default=1.0, help="Share of the crash points; 1 is all of them.")
     parser.add_argument("--pairs", type=int, default=0, help="Also kill the recovery, at so many pairs of points.")
     parser.add_argument("--only", default="", help="Only points whose statement or call contains this text.")
+    parser.add_argument("--whole", nargs="*", default=[], help="Scenarios of which all points are taken nevertheless.")
+    parser.add_argument("--jobs", type=int, default=2, help="Trials at once, each on a database of its own.")
+    parser.add_argument("--minutes", type=float, default=0, help="End after them; the points then come in any order.")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--bug", default="", help="Plant this one: see tests/proof/sweep/bugs.py.")
     return parser.parse_args()
@@ -45,36 +56,57 @@ def arguments() -> argparse.Namespace:
 
 def sweep_here(options: argparse.Namespace) -> int:
     os.chdir(ROOT)
-    began, found = time.monotonic(), 0
-    with (
-        tempfile.TemporaryDirectory(prefix="eventbus-sweep-") as folder,
-        database_of(options.database),
-        mock_cluster() as empty,
-    ):
+    began, findings = time.monotonic(), 0
+    is_over = over_after(options.minutes)
+    with tempfile.TemporaryDirectory(prefix="eventbus-sweep-") as folder, database_of(options.database):
         os.environ |= {"SWEEP_FOLDER": folder, "DJANGO_SETTINGS_MODULE": "tests.proof.sweep.settings"}
-        import django
-
-        django.setup()
-        from tests.proof.sweep import judging  # noqa: F401  once, before the forks
-        from tests.proof.sweep.bugs import BUGS
-        from tests.proof.sweep.scenarios import SCENARIOS
-        from tests.proof.sweep.sweeping import Choice, prepare_database, sweep, use_broker
-
-        use_broker(empty)
-        prepare_database()
-        if options.bug:
-            BUGS[options.bug]()
-        total: dict[str, Any] = {"deaths": 0, "points": 0, "findings": 0}
-        for name in options.scenario or SCENARIOS:
-            choice = Choice(share=options.sample, text=options.only, random=random.Random(f"{options.seed} {name}"))
-            swept = sweep(name, chosen=choice, pairs=options.pairs)
+        total: dict[str, Any] = {"scenarios": 0, "points": 0, "chosen": 0, "runs": 0, "deaths": 0, "cost": 0.0}
+        for swept in results(options, is_over):
             say(asdict(swept))
-            total["deaths"] += swept.deaths
-            total["points"] += swept.points
-            found += len(swept.findings)
-    total |= {"findings": found, "seconds": round(time.monotonic() - began, 1), "seed": options.seed}
-    say({"database": options.database, **total, "commit": commit()})
-    return 1 if found else 0
+            total["scenarios"] += 1
+            total |= {name: round(total[name] + getattr(swept, name), 1) for name in total if name != "scenarios"}
+            findings += len(swept.findings)
+    total |= {"findings": findings, "seconds": round(time.monotonic() - began, 1), "seed": options.seed}
+    say({"database": options.database, **total, "jobs": options.jobs, "commit": commit()})
+    return 1 if findings or not total["deaths"] else 0  # who kills nobody has proved nothing
+
+
+def results(options: argparse.Namespace, is_over: Callable[[], bool]) -> Iterator[Swept]:
+    """Import everything once, before the forks, and sweep."""
+    import django
+
+    django.setup()
+    import django.db.models.sql.compiler
+    import psycopg  # noqa: F401
+
+    import tests.proof.sweep.transport  # noqa: F401
+    from tests.proof.sweep.bugs import BUGS
+    from tests.proof.sweep.crew import Crew
+    from tests.proof.sweep.scenarios import SCENARIOS
+    from tests.proof.sweep.sweeping import Choice, Sweep, prepare_databases
+
+    prepare_databases(options.jobs)
+    if options.bug:
+        BUGS[options.bug]()
+    gc.collect()
+    gc.freeze()  # else each child's collector would copy all that it shares with its parent
+    crew = Crew(options.jobs)
+    try:
+        choice = Choice(
+            seed=options.seed, share=options.sample, whole=options.whole, text=options.only, pairs=options.pairs
+        )
+        sweep = Sweep(crew=crew, choice=choice, is_over=is_over, is_shuffled=options.minutes > 0)
+        yield from sweep.run(options.scenario or list(SCENARIOS))
+    finally:
+        crew.close()
+
+
+def over_after(minutes: float) -> Callable[[], bool]:
+    """Return what says that time is up, or that somebody wants an end: what is there by then is still told."""
+    asked: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, _: asked.append(number))
+    ends_at = time.monotonic() + 60 * minutes if minutes else float("inf")
+    return lambda: bool(asked) or time.monotonic() >= ends_at
 
 
 @contextmanager

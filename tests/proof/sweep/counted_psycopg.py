@@ -1,7 +1,7 @@
 """How is everything counted that goes to PostgreSQL, whoever sends it: Django, the relay, or bare libpq?
 
 Stands in for the module `psycopg` as the driver of a Django backend; its connections count each exchange with the
-server. Waiting for notifications is none.
+server. Waiting for notifications is none, nor is what psycopg only notes on its own side.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import psycopg
 from .points import points
 
 INSIDE = ("psycopg", "psycopg_binary", "psycopg_c")
+QUIET = ("notifies", "_set_autocommit_gen")
 
 
 class BareLibpq:
@@ -51,7 +52,7 @@ class CountedConnection(psycopg.Connection[Any]):
 
     def wait(self, gen: Any, *arguments: Any, **options: Any) -> Any:
         name = getattr(gen, "__name__", "")
-        if name == "notifies":
+        if name in QUIET:
             return super().wait(gen, *arguments, **options)
         with points.point(_label(gen, name)):
             return super().wait(gen, *arguments, **options)

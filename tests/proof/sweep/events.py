@@ -29,6 +29,12 @@ class Awaited:
     number: int
 
 
+@event("sweep.handed", topic="/sweep.steps", domain="sweep", key="key")
+class Handed:
+    key: str
+    number: int
+
+
 @event("sweep.opened", topic="/sweep.steps", domain="sweep", key="key")
 class Opened:
     key: str

@@ -8,7 +8,7 @@ from django_eventbus.delivery.context import MessageContext
 from django_eventbus.delivery.registry import handler
 from django_eventbus.delivery.retry import RetryPolicy
 from tests.proof.sweep import plan
-from tests.proof.sweep.events import Awaited, Echoed, Listed, Stepped
+from tests.proof.sweep.events import Awaited, Echoed, Handed, Listed, Stepped
 from tests.proof.sweep.noting import note
 
 POLICY = RetryPolicy(max_attempts=plan.ATTEMPTS, delays=(0.05,), jitter=0)
@@ -46,5 +46,10 @@ async def awaited(event: Awaited, context: MessageContext) -> None:
     await sync_to_async(write)(event, context)
 
 
-def write(event: Stepped | Echoed | Listed | Awaited, context: MessageContext) -> None:
+@handler(Handed, name=plan.HANDED, retry=POLICY, handle_in="celery", timeout=2.0)  # sent again after it
+def handed(event: Handed, context: MessageContext) -> None:
+    write(event, context)
+
+
+def write(event: Stepped | Echoed | Listed | Awaited | Handed, context: MessageContext) -> None:
     note(context, key=event.key, number=event.number)

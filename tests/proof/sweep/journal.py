@@ -18,6 +18,7 @@ from typing import Any
 from django_eventbus.events.envelope import OutgoingRow, split_headers
 from django_eventbus.events.keys import murmur2
 from django_eventbus.transports.base import Failure, FailureKind, Record, TopicPartition
+from tests.proof.sweep.settings import folder
 from tests.services.keeper import is_alive
 
 PARTITIONS = 1  # of a topic; a group reads two topics
@@ -146,6 +147,11 @@ class Journal:
         draft = self._folder / f"{name}.{os.getpid()}.draft"
         draft.write_text(json.dumps(values))
         draft.replace(self._folder / f"{name}.json")  # whole, or not at all
+
+
+def journal() -> Journal:
+    """Return that of this process."""
+    return Journal(folder() / "journal")
 
 
 def _record(place: TopicPartition, offset: int, line: str) -> Record:

@@ -20,22 +20,28 @@ ADDRESS = "SWEEP_KAFKA"
 TOPICS = ("sweep.steps", "sweep.echoes")
 
 
+empty: Callable[[], None]
+
+
 @contextmanager
-def mock_cluster() -> Iterator[Callable[[], None]]:
-    """Run a broker in a process of its own; yields what empties it."""
+def mock_cluster() -> Iterator[None]:
+    """Run a broker in a process of its own, which `empty` empties."""
+    global empty
     from_us, to_broker = os.pipe()
     from_broker, to_us = os.pipe()
     pid = os.fork()
     if pid == 0:
+        os.close(to_broker)  # so that it ends with who uses it
         _serve(from_us, to_us)
     os.environ[ADDRESS] = os.read(from_broker, 100).decode()
 
-    def empty() -> None:
+    def ask() -> None:
         os.write(to_broker, b"!")
         os.read(from_broker, 1)
 
+    empty = ask
     try:
-        yield empty
+        yield
     finally:
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)

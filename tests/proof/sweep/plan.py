@@ -6,19 +6,21 @@ handler that holds the key, so that the third waits. `echo`: handling it publish
 
 from __future__ import annotations
 
-from tests.proof.sweep.settings import FOLDER
+from tests.proof.sweep.settings import folder
 
 ORDERED, SIBLING, HOLDING, ECHO = "sweep.ordered", "sweep.sibling", "sweep.holding", "sweep.echo"
-LISTED, AWAITED, JOURNEY = "sweep.listed", "sweep.awaited", "sweep.journey"
+LISTED, AWAITED, HANDED, JOURNEY = "sweep.listed", "sweep.awaited", "sweep.handed", "sweep.journey"
 HANDLERS = {
     "sweep.stepped": (ORDERED, SIBLING, HOLDING),
     "sweep.echoed": (ECHO,),
     "sweep.listed": (LISTED,),
     "sweep.awaited": (AWAITED,),
+    "sweep.handed": (HANDED,),
     "sweep.opened": (JOURNEY,),
     "sweep.advanced": (JOURNEY,),
 }
-FLAKY = (ORDERED, LISTED, AWAITED, JOURNEY)
+FLAKY = (ORDERED, LISTED, AWAITED, HANDED, JOURNEY)
+UNORDERED = (HANDED,)
 TROUBLED = 2  # number of the message that is in trouble
 ATTEMPTS = 3
 
@@ -33,12 +35,12 @@ def fails(handler: str, key: str, number: int, *, attempt: int) -> bool:
         return False
     if key.startswith("flaky"):
         return handler in FLAKY and attempt == 1
-    return is_doomed(handler, key, number) and not (FOLDER / "healed").exists()
+    return is_doomed(handler, key, number) and not (folder() / "healed").exists()
 
 
 def is_doomed(handler: str, key: str, number: int) -> bool:
     """Say whether a message fails until somebody mends what is wrong."""
-    doomed = {"deadly": (ORDERED, LISTED, AWAITED), "held": (HOLDING,)}
+    doomed = {"deadly": (ORDERED, LISTED, AWAITED, HANDED), "held": (HOLDING,)}
     return number == TROUBLED and handler in doomed.get(key, ())
 
 

@@ -33,6 +33,13 @@ class Death:
         return f"{self.side} {self.label[:140]} ({self.occurrence})"
 
 
+@dataclass(slots=True)
+class Passing:
+    """Be told of what passes that it changed nothing, as an idle poll: it is no point, however often it comes."""
+
+    was_idle: bool = False
+
+
 class Points:
     """Count what passes, from `arm` on; die where told. `_lock` protects `passed`: workers have several threads."""
 
@@ -51,10 +58,11 @@ class Points:
         self._is_armed = False
 
     @contextmanager
-    def point(self, label: str) -> Iterator[None]:
+    def point(self, label: str) -> Iterator[Passing]:
         """Bracket something that takes effect elsewhere."""
+        passing = Passing()
         if not self._is_armed:
-            yield
+            yield passing
             return
         label = NAMES.sub("#", " ".join(label.split()))
         with self._lock:
@@ -62,15 +70,18 @@ class Points:
             occurrence = self.passed.count(label)
         self._die_at(Death(label=label, occurrence=occurrence, side=Side.BEFORE))
         try:
-            yield
+            yield passing
         finally:
-            self._die_at(Death(label=label, occurrence=occurrence, side=Side.AFTER))
+            if passing.was_idle:
+                self._forget(label)
+            else:
+                self._die_at(Death(label=label, occurrence=occurrence, side=Side.AFTER))
 
-    def forget(self, label: str) -> None:
-        """Do not count the last point if it is this one: an idle poll changes nothing, however often it comes."""
+    def _forget(self, label: str) -> None:
         with self._lock:
-            if self.passed and self.passed[-1] == label:
-                self.passed.pop()
+            self.passed.reverse()
+            self.passed.remove(label)
+            self.passed.reverse()
 
     def _die_at(self, here: Death) -> None:
         if self._is_armed and here == self._death:

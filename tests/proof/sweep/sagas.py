@@ -8,7 +8,7 @@ from django_eventbus.delivery.retry import RetryPolicy
 from django_eventbus.sagas.routing import on, on_timeout, starts
 from django_eventbus.sagas.saga import Saga
 from tests.proof.sweep import plan
-from tests.proof.sweep.events import Advanced, Opened
+from tests.proof.sweep.events import Advanced, Echoed, Opened
 from tests.proof.sweep.noting import note
 
 STEPS = 2  # of a journey, after its start
@@ -25,6 +25,7 @@ class Journey(Saga[Miles], name=plan.JOURNEY, correlate="key", retry=POLICY):
     def begin(self, event: Opened) -> None:
         self.state = Miles()
         self.schedule_timeout("late", 0.2 if event.key == "short" else 3600)
+        self.add_compensation(Echoed(key=event.key, number=event.number))
         note(self.context, key=event.key, number=event.number)
 
     @on(Advanced)

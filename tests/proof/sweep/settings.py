@@ -17,14 +17,18 @@ INSTALLED_APPS = [
     "django_eventbus",
     "tests.proof.sweep.apps.SweepConfig",
 ]
-FOLDER = Path(os.environ.get("SWEEP_FOLDER", "/nowhere"))
 RETRY_DELAY = 0.05
+
+
+def folder() -> Path:
+    """Return where this process, and those that it forks, keep the broker and a database in a file."""
+    return Path(os.environ.get("SWEEP_FOLDER", "/nowhere"))
 
 
 def database() -> dict[str, Any]:
     if url := os.environ.get("SWEEP_POSTGRES"):
         return {**databases.on_postgres(url), "ENGINE": "tests.proof.sweep.postgresql"}
-    entry = databases.on_sqlite(str(FOLDER / "sweep.sqlite3"))
+    entry = databases.on_sqlite(str(folder() / "sweep.sqlite3"))
     entry["OPTIONS"]["factory"] = CountedConnection
     return entry
 
@@ -36,7 +40,7 @@ def bus(**more: Any) -> dict[str, Any]:
             "TRANSPORT": "tests.proof.sweep.transport.JournalTransport",
             "SERVICE": "sweep",
             "DOMAIN": "sweep",
-            "OPTIONS": {"folder": str(FOLDER / "journal")},
+            "OPTIONS": {"folder": str(folder() / "journal")},
             "RETRY": {"MAX_ATTEMPTS": 3, "DELAYS": (RETRY_DELAY,), "JITTER": 0},
             "CONSUMER": {"CONCURRENCY": 1, "SHUTDOWN_TIMEOUT": 5, "GRACE": 5},
             **more,

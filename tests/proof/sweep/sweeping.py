@@ -1,32 +1,23 @@
-"""How is one scenario killed at each of its points, brought back, and judged?"""
+"""Which runs does a sweep make, and what do they come to together?"""
 
 from __future__ import annotations
 
-import os
-import shutil
+import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from random import Random
-from typing import Any
 
-from django.conf import settings
 from django.core.management import call_command
 from django.db import connection, connections
 
-from tests.proof.sweep import mock_kafka
 from tests.proof.sweep import settings as own
-from tests.proof.sweep.children import Ended, in_child
-from tests.proof.sweep.points import Death, deaths, points
+from tests.proof.sweep.children import in_child
+from tests.proof.sweep.crew import Crew, room
+from tests.proof.sweep.points import Death, deaths
+from tests.proof.sweep.trials import Trial, Verdict, demand
 
-BACKENDS = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
-TABLES = """
-SELECT string_agg(quote_ident(tablename), ', ') FROM pg_tables
-WHERE schemaname = 'public' AND (tablename LIKE 'eventbus_%' OR tablename LIKE 'sweep_%')
-AND tablename <> 'eventbus_control'
-"""
-PATIENCE = 10.0
+PROGRESS_EVERY = 15.0  # seconds
 
 
 @dataclass(kw_only=True)
@@ -37,173 +28,116 @@ class Swept:
     database: str
     points: int = 0  # crash points of an undisturbed run
     distinct: int = 0  # different statements and calls among them
-    deaths: int = 0  # runs that were killed
+    chosen: int = 0  # runs that were meant to be made, undisturbed ones apart
+    runs: int = 0
+    deaths: int = 0  # processes that were killed
     survived: int = 0  # runs that ended before they came to their point
-    seconds: float = 0.0
+    cost: float = 0.0  # processor time of all runs, in seconds
     findings: list[str] = field(default_factory=list)
+
+    def add(self, verdict: Verdict) -> None:
+        self.runs += 1
+        self.deaths += verdict.killed
+        self.survived += verdict.is_survived
+        self.findings += verdict.findings
+        self.cost = round(self.cost + verdict.cost, 3)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
     """Say at which points to kill."""
 
-    random: Random
+    seed: int
     share: float = 1.0
+    whole: Sequence[str] = ()  # scenarios of which all points are taken, whatever the share
     text: str = ""  # in the statement, or the call
+    pairs: int = 0
 
-    def among(self, every: Sequence[Death]) -> Sequence[Death]:
-        """Return the chosen ones."""
+    def among(self, name: str, every: Sequence[Death]) -> Iterator[Trial]:
+        """Return the chosen ones, and then pairs: of the second, the recovery dies."""
+        random = Random(f"{self.seed} {name}")
         every = [death for death in every if self.text in death.label]
-        return every if self.share >= 1 else self.random.sample(every, max(1, round(self.share * len(every))))
+        if not every:
+            return
+        is_whole = self.share >= 1 or name in self.whole
+        for death in every if is_whole else random.sample(every, max(1, round(self.share * len(every)))):
+            yield Trial(scenario=name, deaths=(death,))
+        for _ in range(self.pairs):
+            yield Trial(scenario=name, deaths=(random.choice(every), random.choice(every)))
 
 
-def sweep(name: str, *, chosen: Choice, pairs: int = 0) -> Swept:
-    """Kill a scenario at the chosen points, and then also its recovery at some pairs of points."""
-    began = time.monotonic()
-    swept = Swept(name=name, database=connection.vendor)
-    passed = _undisturbed(name, swept)
-    swept.points, swept.distinct = len(passed), len(set(passed))
-    every = deaths(passed)
-    for death in chosen.among(every):
-        _kill(name, [death], swept)
-    for _ in range(pairs):
-        _kill(name, [chosen.random.choice(every), chosen.random.choice(every)], swept)
-    swept.seconds = round(time.monotonic() - began, 1)
-    return swept
+@dataclass(kw_only=True)
+class Sweep:
+    """Kill each scenario at the chosen points of what it passes undisturbed."""
+
+    crew: Crew
+    choice: Choice
+    is_over: Callable[[], bool]
+    is_shuffled: bool = False  # when time may end before the points do: what is made of them is then a sample
+    results: dict[str, Swept] = field(default_factory=dict)
+
+    def run(self, names: Sequence[str]) -> Iterator[Swept]:
+        """Yield each scenario when its last run is over."""
+        trials = self._find_out(names)
+        if self.is_shuffled:
+            Random(self.choice.seed).shuffle(trials)
+        progress = Progress(total=len(trials), every=self.results.values())
+        for trial, verdict in self.crew.attempt(trials, is_over=self.is_over):
+            swept = self.results[trial.scenario]
+            swept.add(verdict)
+            progress.tell()
+            if swept.runs == swept.chosen:
+                yield swept
+        yield from (swept for swept in self.results.values() if swept.runs < swept.chosen or not swept.chosen)
+
+    def _find_out(self, names: Sequence[str]) -> list[Trial]:
+        self.results = {name: Swept(name=name, database=connection.vendor) for name in names}
+        found: dict[str, list[Trial]] = {}
+        for trial, verdict in self.crew.attempt([Trial(scenario=name) for name in names], is_over=self.is_over):
+            swept = self.results[trial.scenario]
+            swept.findings += verdict.findings
+            swept.points, swept.distinct = len(verdict.passed), len(set(verdict.passed))
+            found[trial.scenario] = list(self.choice.among(trial.scenario, deaths(verdict.passed)))
+            swept.chosen = len(found[trial.scenario])
+        return [trial for name in names for trial in found.get(name, ())]
 
 
-def empty_broker() -> None:
-    """Do nothing, until there is a broker."""
+class Progress:
+    """Tell on stderr how far it is."""
+
+    def __init__(self, *, total: int, every: object) -> None:
+        self._total, self._every = total, every
+        self._began = self._told_at = time.monotonic()
+
+    def tell(self) -> None:
+        now = time.monotonic()
+        if now - self._told_at < PROGRESS_EVERY:
+            return
+        self._told_at = now
+        results: list[Swept] = list(self._every)  # type: ignore[call-overload]
+        runs, findings = sum(swept.runs for swept in results), sum(len(swept.findings) for swept in results)
+        left = (now - self._began) / runs * (self._total - runs)
+        sys.stderr.write(f"{runs} of {self._total} runs, {findings} findings, {left / 60:.0f} minutes to go\n")
+        sys.stderr.flush()
 
 
-def use_broker(empty: Callable[[], None]) -> None:
-    """Empty this broker before each run."""
-    global empty_broker
-    empty_broker = empty
-
-
-def prepare_database() -> None:
-    """Make the tables, once for all scenarios."""
+def prepare_databases(size: int) -> None:
+    """Make the tables once, and a copy of them for each member of a crew."""
 
     def migrate(_: int) -> None:
         call_command("migrate", verbosity=0, run_syncdb=True)
         connections.close_all()
-        if connection.vendor == "sqlite":
-            shutil.copy(own.FOLDER / "sweep.sqlite3", own.FOLDER / "empty.sqlite3")
+        if connection.vendor == "postgresql":
+            copy_databases(size)
 
-    _demand(in_child(migrate))
-
-
-def _undisturbed(name: str, swept: Swept) -> list[str]:
-    _begin(name)
-    ended = in_child(partial(_act, name, None))
-    if ended.status != 0 or ended.hung:
-        swept.findings.append(f"undisturbed: ended with {ended.status}, hung={ended.hung}")
-        return []
-    swept.findings += [f"undisturbed: {finding}" for finding in _recover(name, None)]
-    passed: list[str] = ended.said
-    return passed
+    demand(in_child(migrate))
 
 
-def _kill(name: str, ends: Sequence[Death], swept: Swept) -> None:
-    _begin(name)
-    place = ""
-    for death in ends:
-        ended = in_child(partial(_act, name, death))
-        if ended.was_killed:
-            swept.deaths += 1
-            place += f" {death};"
-        elif ended.status == 0:
-            swept.survived += 1
-            break
-        else:
-            swept.findings.append(f"{death}: ended with {ended.status}, hung={ended.hung}")
-    swept.findings += [f"killed{place} {finding}" for finding in _recover(name, ends[0])]
+def copy_databases(size: int) -> None:
+    import psycopg
 
-
-def _begin(name: str) -> None:
-    empty_broker()
-    _demand(in_child(partial(_prepare, name)))
-
-
-def _prepare(name: str, _: int) -> None:
-    scenario = _open(name)
-    if connection.vendor == "postgresql":
-        _wait_for_the_dead()
-        with connection.cursor() as cursor:
-            cursor.execute(TABLES)
-            cursor.execute(f"TRUNCATE {cursor.fetchone()[0]} RESTART IDENTITY")
-    else:
-        for leftover in own.FOLDER.glob("sweep.sqlite3*"):
-            leftover.unlink()
-        shutil.copy(own.FOLDER / "empty.sqlite3", own.FOLDER / "sweep.sqlite3")
-    shutil.rmtree(own.FOLDER / "journal", ignore_errors=True)
-    (own.FOLDER / "journal").mkdir()
-    (own.FOLDER / "healed").unlink(missing_ok=True)
-    scenario.prepare(scenario)
-    connections.close_all()
-
-
-def _act(name: str, death: Death | None, told: int) -> list[str]:
-    scenario = _open(name)
-    points.arm(death, told=told)
-    scenario.act(scenario)
-    points.disarm()
-    connections.close_all()
-    return points.passed
-
-
-def _recover(name: str, death: Death | None) -> list[str]:
-    """Do it again from its start, settle, and judge."""
-
-    def again(_: int) -> list[str]:
-        judging, scenarios = _loaded()
-        scenario = _open(name)
-        _wait_for_the_dead()
-        if death is not None:
-            scenario.act(scenario)
-        scenarios.settle(scenario)
-        found: list[str] = judging.findings(scenario, is_undisturbed=death is None)
-        return found
-
-    ended = in_child(again)
-    if ended.status != 0 or ended.hung:
-        return [f"recovery ended with {ended.status}, hung={ended.hung}"]
-    found: list[str] = ended.said
-    return found
-
-
-def _open(name: str) -> Any:
-    """Return a scenario, with the buses that it asks for."""
-    from django_eventbus.bus import buses
-
-    scenario = _loaded()[1].SCENARIOS[name]
-    settings.EVENTBUS = own.bus(**{**(mock_kafka.settings() if scenario.is_on_kafka else {}), **scenario.settings})
-    buses.clear()
-    return scenario
-
-
-def _loaded() -> tuple[Any, Any]:
-    """Import what needs ready apps."""
-    from tests.proof.sweep import judging, scenarios
-
-    return judging, scenarios
-
-
-def _wait_for_the_dead() -> None:
-    """Wait until the server has noticed: a relay that finds the locks taken would stand by for a second."""
-    if connection.vendor != "postgresql":
-        return
-    ends_at = time.monotonic() + PATIENCE
-    with connection.cursor() as cursor:
-        while time.monotonic() < ends_at:
-            cursor.execute(BACKENDS)
-            if cursor.fetchone()[0] == 0:
-                return
-            time.sleep(0.002)
-    raise TimeoutError(f"a session of the dead is still there after {PATIENCE} s (process {os.getpid()})")
-
-
-def _demand(ended: Ended) -> None:
-    if ended.status != 0 or ended.hung:
-        raise RuntimeError(f"preparing ended with {ended.status}, hung={ended.hung}")
+    entry = own.DATABASES["default"]
+    address = {"host": entry["HOST"], "port": entry["PORT"], "user": entry["USER"], "password": entry["PASSWORD"]}
+    with psycopg.connect(dbname="postgres", autocommit=True, **address) as session:
+        for number in range(size):
+            session.execute(f"CREATE DATABASE {room(number)} TEMPLATE {entry['NAME']}")
