@@ -1,7 +1,8 @@
 """Where and how a process kills or freezes itself, as its environment says.
 
-``CHAOS_MEAN``: seconds that it lives on average, until it dies or freezes at a point drawn at random; ``CHAOS_AT``: the
-one point at which it dies; ``CHAOS_ONCE``: a file that says, once it is there, that this has happened.
+``CHAOS_MEAN``: seconds that it works on average, until it dies or freezes at a point drawn at random, as ``CHAOS_SEED``
+says; ``CHAOS_AT``: the one point at which it dies, or, with ``CHAOS_HOW``, freezes, or lets its thread hang for ever;
+``CHAOS_ONCE``: a file that says, once it is there, that this has happened.
 """
 
 from __future__ import annotations
@@ -9,13 +10,18 @@ from __future__ import annotations
 import os
 import random
 import signal
+import threading
 import time
 from pathlib import Path
 from typing import Any
 
+from tests.history.path.notes import CALM, is_there, note
+
 MEAN = float(os.environ.get("CHAOS_MEAN", "0"))
 AT = os.environ.get("CHAOS_AT", "")
 ONCE = os.environ.get("CHAOS_ONCE", "")
+HOW = os.environ.get("CHAOS_HOW", "die")
+chance = random.Random(os.environ.get("CHAOS_SEED"))
 POINTS = (
     "handler",
     "retry handler",
@@ -30,20 +36,27 @@ POINTS = (
 
 
 class Doom:
-    """When and where the next harm happens; a point that is not passed within a second is drawn again."""
+    """When and where the next harm happens; a point that is not passed within a second is drawn again.
+
+    Time begins with the first work: whoever died while he starts would die at the same message again and again.
+    """
 
     def __init__(self) -> None:
-        self.draw(random.expovariate(1 / MEAN) if MEAN else float("inf"))
+        self._at: float | None = None
+        self._point = ""
 
     def draw(self, seconds: float) -> None:
-        self.at = time.monotonic() + seconds
-        self.point = random.choice(POINTS)
+        self._at = time.monotonic() + seconds
+        self._point = chance.choice(POINTS)
 
     def strikes(self, point: str) -> bool:
-        late = time.monotonic() - self.at
+        if self._at is None:
+            self.draw(chance.expovariate(1 / MEAN))
+            return False
+        late = time.monotonic() - self._at
         if late > 1:
             self.draw(0)
-        return late > 0 and point == self.point
+        return late > 0 and point == self._point
 
 
 doom = Doom()
@@ -53,10 +66,14 @@ def point(name: str) -> None:
     """Perhaps die or freeze here."""
     if name == AT and not Path(ONCE).exists():
         Path(ONCE).touch()
-        os.kill(os.getpid(), signal.SIGKILL)
+        if HOW == "hang":
+            threading.Event().wait()
+        os.kill(os.getpid(), signal.SIGSTOP if HOW == "freeze" else signal.SIGKILL)
     if MEAN and doom.strikes(name):
-        doom.draw(random.expovariate(1 / MEAN))
-        os.kill(os.getpid(), random.choice([signal.SIGKILL, signal.SIGSTOP]))
+        doom.draw(chance.expovariate(1 / MEAN))
+        if not is_there(CALM):
+            note("struck", name)
+            os.kill(os.getpid(), chance.choice([signal.SIGKILL, signal.SIGSTOP]))
 
 
 def arm() -> None:

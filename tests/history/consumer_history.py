@@ -23,6 +23,7 @@ from tests.services import databases
 
 HANDLERS = 2
 FROZEN_FOR = 9.0  # longer than the session time-out
+SESSION = {"session.timeout.ms": 6000, "heartbeat.interval.ms": 1000, "auto.commit.interval.ms": 200}
 TABLE = """
 DROP TABLE IF EXISTS history_effect;
 CREATE TABLE history_effect (id bigserial PRIMARY KEY, handler text, key text, number int, previous int, attempt int,
@@ -62,17 +63,17 @@ class History(Members):
     topic: str
     chaos: dict[str, str] = field(default_factory=dict)
     consumer: dict[str, Any] = field(default_factory=dict)
+    session: dict[str, Any] = field(default_factory=lambda: dict(SESSION))
 
     def environment(self) -> dict[str, str]:
         entry = databases.on_postgres(self.url)
-        session = {"session.timeout.ms": 6000, "heartbeat.interval.ms": 1000, "auto.commit.interval.ms": 200}
         bus = {
             "TRANSPORT": "kafka",
             "SERVICE": "history",
             "DOMAIN": "history",
             "GROUP": f"group-{self.topic}",
             "OPTIONS": {"bootstrap.servers": self.broker},
-            "CONSUMER_OPTIONS": session,
+            "CONSUMER_OPTIONS": self.session,
             "CONSUMER": {"GRACE": 2, "MAX_IN_FLIGHT": 100, "CONCURRENCY": 3, **self.consumer},
         }
         return os.environ | {

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import psycopg
 
-from tests.services import kafka, postgres, run, stop
+from tests.history.members import ROOT
+from tests.services import databases, kafka, postgres, run, stop
 
 
 @contextmanager
@@ -22,8 +27,21 @@ def own_services() -> Iterator[tuple[str, str]]:
         run.end()
 
 
-def new_database(server: str) -> str:
+def new_database(server: str, *, template: str = "template1") -> str:
     name = f"history_{uuid.uuid4().hex[:8]}"
     with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
     return server.rpartition("/")[0] + f"/{name}"
+
+
+def migrated_database(server: str) -> str:
+    """Make a copy of a database that is migrated once for all processes of this run of tests."""
+
+    def migrate() -> dict[str, str]:
+        url = new_database(server)
+        databases_of_child = {"EVENTBUS_TEST_DATABASES": json.dumps({"default": databases.on_postgres(url)})}
+        command = [sys.executable, "-m", "django", "migrate", "--settings=tests.settings", "--verbosity", "0"]
+        subprocess.run(command, env=os.environ | databases_of_child, cwd=ROOT, check=True)
+        return {"name": url.rpartition("/")[2]}
+
+    return new_database(server, template=run.shared_address("template", migrate)["name"])

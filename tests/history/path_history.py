@@ -1,8 +1,9 @@
 """Is every committed event handled exactly once by each handler, in order, while everything is killed and frozen?
 
 Writers, relays and consumers are processes of their own, on real PostgreSQL and Kafka; all of them are killed and
-frozen at random, and database sessions ended. Run from the repository's root:
-``python -m tests.history.path_history --seconds 120 --seed 1``. Exit status 1 where the judge finds anything.
+frozen, members leave, and database sessions are ended, as the seed says. Run from the repository's root:
+``python -m tests.history.path_history --events 1000000 --seed 1 --json report.json``. Exit status 1 where the judge
+finds anything.
 """
 
 from __future__ import annotations
@@ -11,141 +12,51 @@ import argparse
 import json
 import os
 import random
-import signal
-import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import ClassVar
+from typing import Any
 
-from tests.history.consumer_history import FROZEN_FOR, History
+import psycopg
+
 from tests.history.members import ROOT, Members
 from tests.history.own_services import own_services
 from tests.history.path import notes
-from tests.history.path.events import ECHO_EVERY
-from tests.history.path.judging import Dead, Effect, Step, Verdict, judge
-from tests.history.path.writers import KEYS
-from tests.history.relay_history import GRACE, TRANSPORT, make_topic
+from tests.history.path.crews import IMPATIENT, Consumers, Counted, Relays, Writers
+from tests.history.path.evidence import gather, read_topics
+from tests.history.path.faults import FROZEN_FOR, LONGEST, Torment, schedule
+from tests.history.path.judging import Verdict, judge
+from tests.history.path.tables import ECHOES, STEPS
+from tests.history.relay_history import GRACE
 
-TABLES = f"""
-CREATE TABLE path_counter (key text PRIMARY KEY, value integer NOT NULL);
-INSERT INTO path_counter SELECT 'k' || g, 0 FROM generate_series(0, {KEYS - 1}) AS g;
-CREATE TABLE path_published (event_id text PRIMARY KEY, key text, number int);
-CREATE TABLE path_effect (id bigserial PRIMARY KEY, handler text, event_id text, key text, number int, previous int,
-    attempt int, owner text, at timestamptz DEFAULT clock_timestamp());
-CREATE INDEX ON path_effect (handler, key, number)
-"""
-END_A_SESSION = """
-SELECT count(pg_terminate_backend(pid)) FROM (SELECT pid FROM pg_stat_activity
-    WHERE datname = current_database() AND pid <> pg_backend_pid() ORDER BY random() LIMIT 1) AS victim
-"""
-LEFT = """
-SELECT (SELECT count(*) FROM eventbus_outbox) + (SELECT count(*) FROM eventbus_outbox_parked)
-    + (SELECT count(*) FROM eventbus_retry)
-"""
-DONE = "SELECT (SELECT count(*) FROM path_effect) + (SELECT count(*) FROM eventbus_dead_letter)"
-EXPECTED = f"""
-SELECT 2 * (SELECT count(*) FROM path_published)
-    + (SELECT count(*) FROM path_effect WHERE handler = 'path.ordered' AND number % {ECHO_EVERY} = 0)
-"""
-PUBLISHED = "SELECT count(*) FROM path_published"
 START = 60.0  # seconds that writers may take to begin on a busy machine
-STALLED = 40.0  # seconds without progress after which whatever is missing is lost
+STALLED = 75.0  # seconds without progress after which whatever is missing is lost: longer than the longest freeze
+TOLD_EVERY = 5.0  # seconds between two lines of progress
+SIZES = {"consumers": 3, "relays": 2, "writers": 2}
+PATIENCE = {"consumers": FROZEN_FOR, "relays": GRACE + 1.5, "writers": 1.0}  # with who froze himself
 
 
-@dataclass(kw_only=True)
-class Consumers(History):
-    """The database, the topics, and three consumers."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """How long a run is, and how bad."""
 
-    notes: Path
+    seed: int
+    events: int | None = None  # committed ones
+    minutes: float | None = None
+    every: float = 2.0  # seconds between two faults; 0: there are none, and no handler fails
+    longest: float = FROZEN_FOR  # seconds that somebody is frozen
+    mean: float = 25.0  # seconds that a consumer lives until he harms himself at some point of the code
+    most_waiting: int = 6000  # events; then the writers pause
     bug: str = ""
 
-    def environment(self) -> dict[str, str]:
-        environment = super().environment()
-        bus = json.loads(environment["EVENTBUS_TEST_SETTINGS"])["default"]
-        bus["OUTBOX"] = {"GRACE": GRACE, "SEND_DEADLINE": 1.0, "BATCH_SIZE": 50}
-        bus["TRANSPORT"] = TRANSPORT
-        return environment | {
-            "DJANGO_SETTINGS_MODULE": "tests.history.path.settings",
-            "EVENTBUS_TEST_SETTINGS": json.dumps({"default": bus}),
-            "HISTORY_NOTES": str(self.notes),
-            "HISTORY_BUG": self.bug,
-        }
-
-    def prepare(self) -> None:
-        self.manage("migrate", "--verbosity", "0")
-        self.execute(TABLES)
-        for name in ("steps", "echoes"):
-            make_topic(self.broker, f"{self.topic}.{name}")
-
-    def verdict(self) -> Verdict:
-        published = self.execute("SELECT event_id, key, number FROM path_published")
-        rows = self.execute("SELECT handler, event_id, key, number, previous FROM path_effect ORDER BY id")
-        effects = [Effect(name, event_id, Step(key, number), before) for name, event_id, key, number, before in rows]
-        dead = self.execute("SELECT handler, message_id, reason FROM eventbus_dead_letter")
-        verdict = judge(
-            {event_id: Step(key, number) for event_id, key, number in published},
-            effects,
-            {Dead(*row) for row in dead},
-            tried=notes.read(self.notes, "handled"),
-        )
-        verdict.published = notes.read(self.notes, "published").total()
-        return verdict
-
-
-@dataclass(kw_only=True)
-class Relays(Members):
-    """Two relays of one bus."""
-
-    command: ClassVar[str] = "drain_outbox"
-    path: Consumers
-
-    def environment(self) -> dict[str, str]:
-        return self.path.environment()
-
-
-@dataclass(kw_only=True)
-class Writers(Members):
-    """Processes that publish; each new one makes other choices."""
-
-    path: Consumers
-    seed: int
-
-    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
-        self.seed += 1000
-        command = [sys.executable, "-m", "tests.history.path.writers", str(self.seed)]
-        member = subprocess.Popen(command, env=self.path.environment(), cwd=ROOT)
-        self.members.append(member)
-        return member
-
-    def finish(self) -> None:
-        """Let them end by themselves; who does not, is killed."""
-        for member in self.members:
-            member.send_signal(signal.SIGCONT)
-            member.terminate()
-        ends_at = time.monotonic() + 10
-        while time.monotonic() < ends_at and any(member.poll() is None for member in self.members):
-            time.sleep(0.1)
-        for member in self.members:
-            member.send_signal(signal.SIGUSR1)
-        self.stop()
-
-
-@dataclass(kw_only=True)
-class Torment:
-    """Do something about every so many seconds."""
-
-    every: float
-    harm: Callable[[], object]
-    due_at: float = field(default_factory=time.monotonic)
-
-    def go_on(self) -> None:
-        if time.monotonic() > self.due_at:
-            self.due_at = time.monotonic() + random.uniform(0.5, 1.5) * self.every
-            self.harm()
+    def is_over(self, *, committed: int, seconds: float) -> bool:
+        if self.events is not None and committed >= self.events:
+            return True
+        return self.minutes is not None and seconds >= 60 * self.minutes
 
 
 @dataclass(kw_only=True)
@@ -153,118 +64,215 @@ class Report:
     """What a run came to."""
 
     seed: int
-    is_clean: bool
-    kills: dict[str, int]
-    freezes: dict[str, int]
-    sessions_ended: int
-    seconds: float
-    verdict: Verdict
+    is_clean: bool = False
+    seconds: float = 0.0  # in all
+    tormented: float = 0.0  # seconds in which events were published and everybody was harmed
+    rate: float = 0.0  # committed events a second, until all was handled
+    faults: dict[str, int] = field(default_factory=dict)  # of the schedule
+    struck: dict[str, int] = field(default_factory=dict)  # points of the code at which consumers harmed themselves
+    kills: dict[str, int] = field(default_factory=dict)
+    freezes: dict[str, int] = field(default_factory=dict)
+    leaves: dict[str, int] = field(default_factory=dict)
+    exits: dict[str, list[int]] = field(default_factory=dict)  # codes of who ended though nobody killed him
+    tried: int = 0  # events that writers published, also those that were rolled back or killed
+    judged: float = 0.0  # seconds that the judge took
+    load: tuple[float, ...] = ()  # of the machine, in the end
+    verdict: Verdict = field(default_factory=Verdict)
+
+
+@dataclass(kw_only=True)
+class Run:
+    """One run on an empty database."""
+
+    path: Consumers
+    plan: Plan
+    tell: Callable[[str], object] = lambda line: None
+    report: Report = field(init=False)
+    crews: dict[str, Members] = field(init=False)
+
+    def __post_init__(self) -> None:
+        seed = self.plan.seed
+        self.report = Report(seed=seed)
+        self.crews = {
+            "consumers": self.path,
+            "relays": Relays(path=self.path),
+            "writers": Writers(path=self.path, seed=seed),
+        }
+        for name, crew in self.crews.items():
+            crew.draws = random.Random(f"{name}/{seed}")
+            crew.log = self.path.notes / f"log-{name}"
+
+    def carry_out(self) -> Report:
+        """Publish under torment, let everything settle, and judge."""
+        began = time.monotonic()
+        self.path.prepare()
+        try:
+            for name, crew in self.crews.items():
+                for _ in range(SIZES[name]):
+                    crew.start()
+            self._wait_for_writers()
+            published_from = time.monotonic()
+            self._torment(published_from)
+            self.report.tormented = round(time.monotonic() - published_from, 1)
+            self._settle(published_from)
+            elapsed = time.monotonic() - published_from
+        finally:
+            for crew in self.crews.values():
+                crew.stop()
+        self._judge()
+        self._conclude(elapsed, seconds=time.monotonic() - began)
+        return self.report
+
+    def _wait_for_writers(self) -> None:
+        """Return once something is committed: before, there is nothing to torment."""
+        ends_at = time.monotonic() + START
+        while not self.path.count("SELECT count(*) FROM path_published"):
+            if time.monotonic() > ends_at:
+                raise TimeoutError(f"no writer has committed anything within {START} s")
+            time.sleep(0.1)
+
+    def _torment(self, began: float) -> None:
+        """Harm everybody until enough is published."""
+        torment = None
+        if self.plan.every:
+            faults = schedule(self.plan.seed, every=self.plan.every, longest=self.plan.longest)
+            torment = Torment(faults=faults, crews=self.crews, ask=self.path.execute)
+        counted, count_at, tell_at = Counted(), 0.0, 0.0
+        while not self.plan.is_over(committed=counted.committed, seconds=time.monotonic() - began):
+            time.sleep(0.1)
+            self._mend()
+            if torment is not None:
+                torment.go_on()
+                self.report.faults = dict(sorted(torment.done.items()))
+            now = time.monotonic()
+            if now > count_at:
+                count_at, counted = now + 1, self.path.counted()
+                self._hold_back(counted)
+            if now > tell_at:
+                tell_at = now + TOLD_EVERY
+                self._tell("torment", counted, now - began)
+
+    def _hold_back(self, counted: Counted) -> None:
+        """Let writers pause while too much waits: it would only be handled when nobody is harmed any more."""
+        hold = self.path.notes / notes.HOLD
+        if counted.waiting > self.plan.most_waiting:
+            hold.touch()
+        elif counted.waiting < self.plan.most_waiting / 2:
+            hold.unlink(missing_ok=True)
+
+    def _mend(self) -> None:
+        for name, crew in self.crews.items():
+            crew.mend(patience=PATIENCE[name])
+
+    def _settle(self, began: float) -> None:
+        """Harm nobody any more, and wait for as long as they get on."""
+        (self.path.notes / notes.CALM).touch()
+        writers = self.crews.pop("writers")
+        assert isinstance(writers, Writers)
+        writers.finish()
+        for crew in self.crews.values():
+            crew.thaw()
+        handled, moved_at, tell_at = -1, time.monotonic(), 0.0
+        while (now := time.monotonic()) - moved_at < STALLED:
+            self._mend()
+            counted = self.path.counted()
+            if counted.effects + counted.dead != handled:
+                handled, moved_at = counted.effects + counted.dead, now
+            if now > tell_at:
+                tell_at = now + TOLD_EVERY
+                self._tell("settle", counted, now - began)
+            if counted.waiting < 100 and self.path.is_done():
+                break
+            time.sleep(0.3)
+        self.crews["writers"] = writers
+
+    def _judge(self) -> None:
+        began = time.monotonic()
+        topics = {STEPS: f"{self.path.topic}.steps", ECHOES: f"{self.path.topic}.echoes"}
+        with psycopg.connect(self.path.url, autocommit=True) as session:
+            records = read_topics(self.path.broker, topics)
+            gather(session, folder=self.path.notes, records=records, is_calm=not self.plan.every)
+            self.report.verdict = judge(session)
+        self.report.judged = round(time.monotonic() - began, 1)
+
+    def _conclude(self, elapsed: float, *, seconds: float) -> None:
+        report, crews = self.report, self.crews
+        report.seconds = round(seconds, 1)
+        report.rate = round(report.verdict.committed / elapsed, 1)
+        report.kills = {name: crew.kills for name, crew in crews.items()}
+        report.freezes = {name: crew.freezes for name, crew in crews.items()}
+        report.leaves = {name: crew.leaves for name, crew in crews.items() if crew.leaves}
+        report.exits = {name: crew.exits for name, crew in crews.items() if crew.exits}
+        report.struck = dict(Counter(notes.read(self.path.notes, "struck")))
+        report.tried = sum(1 for _ in notes.read(self.path.notes, "published"))
+        report.load = os.getloadavg()
+        report.is_clean = report.verdict.is_clean
+        if not self.plan.every:
+            report.is_clean = report.is_clean and report.verdict.is_without_repeats
+
+    def _tell(self, what: str, counted: Counted, seconds: float) -> None:
+        faults = ", ".join(f"{count} {name}" for name, count in self.report.faults.items()) or "no faults"
+        self.tell(
+            f"{what} {seconds:6.0f} s: {counted.committed} committed ({counted.committed / max(1.0, seconds):.0f}/s), "
+            f"{counted.handled} handled, {counted.waiting} waiting; {faults}"
+        )
 
 
 def run_history(
-    *, url: str, broker: str, topic: str, seconds: float, seed: int, notes: Path, bug: str = "", mean: float = 10
+    *, url: str, broker: str, topic: str, folder: Path, plan: Plan, tell: Callable[[str], object] = lambda line: None
 ) -> Report:
-    """Publish under torment for some seconds, let everything settle, and judge. Needs an empty database."""
-    random.seed(seed)
-    began = time.monotonic()
-    path = Consumers(url=url, broker=broker, topic=topic, notes=notes, bug=bug, chaos={"CHAOS_MEAN": str(mean)})
-    path.prepare()
-    relays, writers = Relays(path=path), Writers(path=path, seed=seed)
-    crews = {"consumers": (path, 3, FROZEN_FOR), "relays": (relays, 2, GRACE + 1.5), "writers": (writers, 2, 1.0)}
-    try:
-        for members, count, _ in crews.values():
-            for _ in range(count):
-                members.start()
-        wait_for_writers(path)
-        ended = torment(path, relays, writers, seconds=seconds)
-        writers.finish()
-        settle(path, relays)
-    finally:
-        for members, _, _ in crews.values():
-            members.stop()
-    verdict = path.verdict()
-    return Report(
-        seed=seed,
-        is_clean=verdict.is_clean,
-        kills={name: members.kills for name, (members, _, _) in crews.items()},
-        freezes={name: members.freezes for name, (members, _, _) in crews.items()},
-        sessions_ended=ended,
-        seconds=round(time.monotonic() - began, 1),
-        verdict=verdict,
+    """Carry out a plan on an empty database; `folder` takes the files of attempts."""
+    is_calm = not plan.every
+    path = Consumers(
+        url=url,
+        broker=broker,
+        topic=topic,
+        notes=folder,
+        bug=plan.bug,
+        chaos={} if is_calm else {"CHAOS_MEAN": str(plan.mean)},
+        consumer={"MAX_IN_FLIGHT": 150, "CONCURRENCY": 2},
+        outbox={} if is_calm else {**IMPATIENT, "BATCH_SIZE": 300},
+        variables={"HISTORY_CALM": "1"} if is_calm else {},
     )
-
-
-def wait_for_writers(path: Consumers) -> None:
-    """Return once something is committed: before, there is nothing to torment."""
-    ends_at = time.monotonic() + START
-    while not path.count(PUBLISHED):
-        if time.monotonic() > ends_at:
-            raise TimeoutError(f"no writer has committed anything within {START} s")
-        time.sleep(0.1)
-
-
-def torment(path: Consumers, relays: Relays, writers: Writers, *, seconds: float) -> int:
-    """Kill, freeze and cut off for some seconds; return how many database sessions were ended."""
-    ended = 0
-
-    def end_a_session() -> None:
-        nonlocal ended
-        ended += path.count(END_A_SESSION)
-
-    quiet_until = time.monotonic() + 4  # until they have started
-    torments = [
-        Torment(every=8, harm=path.harm, due_at=quiet_until),
-        Torment(every=3, harm=relays.harm, due_at=quiet_until),
-        Torment(every=7, harm=writers.harm, due_at=quiet_until),
-        Torment(every=2, harm=end_a_session, due_at=quiet_until),
-    ]
-    ends_at = time.monotonic() + seconds
-    while time.monotonic() < ends_at:
-        time.sleep(0.1)
-        path.mend(patience=FROZEN_FOR)
-        relays.mend(patience=random.choice([0.2, GRACE + 1.5]))
-        writers.mend(patience=1.0)
-        for each in torments:
-            each.go_on()
-    return ended
-
-
-def settle(path: Consumers, relays: Relays) -> None:
-    """Give calm processes time to finish, for as long as they get on."""
-    path.chaos.clear()
-    for members, count in ((path, 3), (relays, 2)):
-        members.stop()
-        for _ in range(count):
-            members.start()
-    done, moved_at = -1, time.monotonic()
-    while time.monotonic() - moved_at < STALLED:
-        now_done = path.count(DONE)
-        if now_done != done:
-            done, moved_at = now_done, time.monotonic()
-        elif done >= path.count(EXPECTED) and not path.count(LEFT) and time.monotonic() - moved_at > 2:
-            return
-        time.sleep(0.25)
+    return Run(path=path, plan=plan, tell=tell).carry_out()
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=120)
+    parser.add_argument("--events", type=int, help="End when so many are committed (else 60000).")
+    parser.add_argument("--minutes", type=float, help="End after so long.")
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
+    parser.add_argument("--every", type=float, default=2.0, help="Seconds between two faults; 0: none.")
+    parser.add_argument("--longest", type=float, default=LONGEST, help="Seconds that somebody is frozen at most.")
     parser.add_argument("--bug", default="", help="Plant this one: see tests/history/path/bugs.py.")
+    parser.add_argument("--json", type=Path, help="Write the report there too.")
+    parser.add_argument("--notes", type=Path, help="Keep the files of attempts and what processes printed there.")
     options = parser.parse_args()
     os.chdir(ROOT)
-    with own_services() as (url, broker), tempfile.TemporaryDirectory() as folder:
-        report = run_history(
-            url=url,
-            broker=broker,
-            topic=url.rpartition("/")[2].replace("_", "-"),
-            seconds=options.seconds,
-            seed=options.seed,
-            notes=Path(folder),
-            bug=options.bug,
-        )
-    sys.stdout.write(json.dumps(asdict(report), indent=1) + "\n")
+    plan = Plan(
+        seed=options.seed,
+        events=options.events or (None if options.minutes else 60_000),
+        minutes=options.minutes,
+        every=options.every,
+        longest=options.longest,
+        bug=options.bug,
+        most_waiting=20_000,
+    )
+    with own_services() as (url, broker), tempfile.TemporaryDirectory() as scratch:
+        folder = options.notes or Path(scratch)
+        folder.mkdir(parents=True, exist_ok=True)
+        topic = url.rpartition("/")[2].replace("_", "-")
+        report = run_history(url=url, broker=broker, topic=topic, folder=folder, plan=plan, tell=_print)
+    told = json.dumps(asdict(report), indent=1)
+    sys.stdout.write(told + "\n")
+    if options.json:
+        options.json.write_text(told + "\n")
     return 0 if report.is_clean else 1
+
+
+def _print(line: str) -> Any:
+    sys.stderr.write(line + "\n")
+    sys.stderr.flush()
 
 
 if __name__ == "__main__":

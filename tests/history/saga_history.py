@@ -15,14 +15,17 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
-from tests.history.consumer_history import FROZEN_FOR
-from tests.history.members import ROOT
+from tests.history.members import ROOT, Members
 from tests.history.own_services import own_services
-from tests.history.path_history import END_A_SESSION, LEFT, Consumers, Relays, Torment, Writers
+from tests.history.path.crews import Consumers, Relays, Writers
+from tests.history.path.faults import FROZEN_FOR, Torment, schedule
+from tests.history.path.notes import CALM
+from tests.history.path.tables import LEFT
 from tests.history.relay_history import GRACE, make_topic
 from tests.history.trips.events import TOPICS
 from tests.history.trips.fates import HEALED
@@ -30,8 +33,11 @@ from tests.history.trips.judging import FINAL, Effect, Instance, Remembered, Ste
 from tests.history.trips.log import TABLES
 
 START = 90.0  # seconds that all processes may take to begin on a busy machine
+OFTEN = 12  # harms from outside for each that consumers do to themselves
 LEAST = 8.0  # seconds of torment
 STALLED = 45.0  # seconds without progress after which whatever is missing is lost
+SIZES = {"consumers": 3, "relays": 2, "writers": 2}
+PATIENCE = {"consumers": FROZEN_FOR, "relays": GRACE + 1.5, "writers": 1.0}  # with who froze himself
 QUIET = 4.0  # seconds without progress after which nothing is expected before the dead are replayed
 DONE = """
 SELECT (SELECT count(*) FROM trip_step), (SELECT count(*) FROM trip_effect), (SELECT count(*) FROM eventbus_dead_letter)
@@ -65,7 +71,7 @@ class Trips(Consumers):
     sagas: int
     seed: int
     pause: float = 0.2  # seconds between two trips of each of two processes
-    every: float = 10.0  # seconds between two harms to consumers; others come to harm more often
+    every: float = 10.0  # seconds until a consumer harms himself; from outside twelve times as often
 
     def environment(self) -> dict[str, str]:
         return super().environment() | {
@@ -117,12 +123,7 @@ class Trips(Consumers):
 class Starters(Writers):
     """Two processes that start trips."""
 
-    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
-        self.seed += 1000
-        command = [sys.executable, "-m", "tests.history.trips.starters", str(self.seed)]
-        member = subprocess.Popen(command, env=self.path.environment(), cwd=ROOT)
-        self.members.append(member)
-        return member
+    command: ClassVar[str] = "tests.history.trips.starters"
 
 
 @dataclass(kw_only=True)
@@ -133,7 +134,7 @@ class Report:
     is_clean: bool
     kills: dict[str, int]
     freezes: dict[str, int]
-    sessions_ended: int
+    faults: dict[str, int]
     seconds: float
     tormented: float  # seconds
     stuck: int  # sagas that had to wait for a replay
@@ -144,32 +145,34 @@ class Report:
 
 def run_history(trips: Trips) -> Report:
     """Start sagas under torment, let all settle, replay what is dead, and judge. Needs an empty database."""
-    random.seed(trips.seed)
     trips.prepare()
     began = time.monotonic()
-    relays, starters = Relays(path=trips), Starters(path=trips, seed=trips.seed)
-    crews = {"consumers": (trips, 3), "relays": (relays, 2), "starters": (starters, 2)}
+    starters = Starters(path=trips, seed=trips.seed)
+    crews: dict[str, Members] = {"consumers": trips, "relays": Relays(path=trips), "writers": starters}
     try:
-        for members, count in crews.values():
-            for _ in range(count):
+        for name, members in crews.items():
+            members.draws = random.Random(f"{name}/{trips.seed}")
+            for _ in range(SIZES[name]):
                 members.start()
         wait_for(lambda: trips.count("SELECT count(*) FROM trip_effect") > 0, within=START)
         tormented_at = time.monotonic()
         trips.be_slow(tormented_at - began)
-        ended = torment(trips, relays, starters)
+        faults = torment(trips, crews)
         tormented = time.monotonic() - tormented_at
         starters.finish()
-        stuck, forgotten = settle(trips, relays)
+        del crews["writers"]
+        stuck, forgotten = settle(trips, crews)
     finally:
-        for members, _ in crews.values():
+        for members in [*crews.values(), starters]:
             members.stop()
+    crews["writers"] = starters
     verdict = trips.verdict()
     return Report(
         seed=trips.seed,
         is_clean=verdict.is_clean and not forgotten,
-        kills={name: members.kills for name, (members, _) in crews.items()},
-        freezes={name: members.freezes for name, (members, _) in crews.items()},
-        sessions_ended=ended,
+        kills={name: members.kills for name, members in crews.items()},
+        freezes={name: members.freezes for name, members in crews.items()},
+        faults=faults,
         seconds=round(time.monotonic() - began, 1),
         tormented=round(tormented, 1),
         stuck=stuck,
@@ -179,49 +182,39 @@ def run_history(trips: Trips) -> Report:
     )
 
 
-def torment(trips: Trips, relays: Relays, starters: Starters) -> int:
-    """Kill, freeze and cut off until all sagas have started; return how many database sessions were ended."""
-    ended, every = 0, trips.every
-
-    def end_a_session() -> None:
-        nonlocal ended
-        ended += trips.count(END_A_SESSION)
-
-    torments = [
-        Torment(every=every, harm=trips.harm),
-        Torment(every=every / 2, harm=relays.harm),
-        Torment(every=every, harm=starters.harm),
-        Torment(every=every / 4, harm=end_a_session),
-    ]
+def torment(trips: Trips, crews: Mapping[str, Members]) -> dict[str, int]:
+    """Kill, freeze and cut off until all sagas have started; return how often which fault was done."""
+    faults = schedule(trips.seed, every=trips.every / OFTEN, longest=FROZEN_FOR)
+    harm = Torment(faults=faults, crews=crews, ask=trips.execute)
     ends_at = time.monotonic() + LEAST
     while time.monotonic() < ends_at or not trips.have_started():
         time.sleep(0.1)
-        trips.mend(patience=FROZEN_FOR)
-        relays.mend(patience=random.choice([0.2, GRACE + 1.5]))
-        starters.mend(patience=1.0)
-        for each in torments:
-            each.go_on()
-    return ended
+        mend(crews)
+        harm.go_on()
+    return dict(sorted(harm.done.items()))
 
 
-def settle(trips: Trips, relays: Relays) -> tuple[int, list[str]]:
-    """Let calm processes finish; then mend what is doomed, and replay the dead until every saga has ended.
+def mend(crews: Mapping[str, Members]) -> None:
+    for name, members in crews.items():
+        members.mend(patience=PATIENCE[name])
+
+
+def settle(trips: Trips, crews: Mapping[str, Members]) -> tuple[int, list[str]]:
+    """Harm nobody any more, and wait; then mend what is doomed, and replay the dead until every saga has ended.
 
     Returns how many sagas had to wait for that, and the keys of those that no dead letter would have brought on.
     """
     if trips.verdict().is_beyond_repair:
         return 0, []
-    trips.chaos.clear()
-    for members, count in ((trips, 3), (relays, 2)):
-        members.stop()
-        for _ in range(count):
-            members.start()
-    wait_while_moving(trips, lambda still: trips.is_quiet() and still > QUIET)
+    (trips.notes / CALM).touch()
+    for members in crews.values():
+        members.thaw()
+    wait_while_moving(trips, crews, lambda still: trips.is_quiet() and still > QUIET)
     stuck = {key for (key,) in trips.execute(STUCK)}
     forgotten = sorted(stuck - {key for (key,) in trips.execute(DEAD_KEYS)})
     (trips.notes / HEALED).touch()
     trips.replay()
-    wait_while_moving(trips, lambda still: still > 1 and is_settled(trips))
+    wait_while_moving(trips, crews, lambda still: still > 1 and is_settled(trips))
     return len(stuck), forgotten
 
 
@@ -232,7 +225,7 @@ def is_settled(trips: Trips) -> bool:
     return verdict.is_beyond_repair or (trips.is_quiet() and verdict.is_clean)
 
 
-def wait_while_moving(trips: Trips, is_over: Callable[[float], bool]) -> None:
+def wait_while_moving(trips: Trips, crews: Mapping[str, Members], is_over: Callable[[float], bool]) -> None:
     """Return when it is over, given how long nothing has moved; or when nothing has moved for long."""
     done, moved_at = (-1,), time.monotonic()
     while (still := time.monotonic() - moved_at) < STALLED:
@@ -241,6 +234,7 @@ def wait_while_moving(trips: Trips, is_over: Callable[[float], bool]) -> None:
             done, moved_at = now_done, time.monotonic()
         elif is_over(still):
             return
+        mend(crews)
         time.sleep(0.5)
 
 

@@ -1,96 +1,72 @@
-"""The whole way under torment, short enough for the suite; the judge itself, and bugs that it has to find."""
+"""The whole way under torment, short enough for the suite, and undisturbed; minutes of it in the long form."""
 
 from __future__ import annotations
 
 import uuid
-from collections import Counter
+from itertools import islice, takewhile
 from pathlib import Path
 
 import pytest
 
-from tests.history.own_services import new_database
-from tests.history.path.bugs import BUGS
-from tests.history.path.judging import ECHO, HANDLERS, Dead, Effect, Step, judge
-from tests.history.path_history import Report, run_history
-from tests.history.plan import dies
+from tests.history.own_services import migrated_database
+from tests.history.path.faults import FROZEN_FOR, Kind, schedule
+from tests.history.path_history import Plan, Report, run_history
 
-COMMITTED = {f"id{number}": Step("k1", number) for number in range(1, 5)}
+SHORT = Plan(seed=9, events=20_000, every=1.2, mean=15)
 
 
-def run(postgres: str, kafka: str, folder: Path, *, seconds: float, bug: str = "") -> Report:
+def run(postgres: str, kafka: str, folder: Path, plan: Plan) -> Report:
     topic = f"path-{uuid.uuid4().hex[:8]}"
-    return run_history(
-        url=new_database(postgres), broker=kafka, topic=topic, seconds=seconds, seed=5, notes=folder, bug=bug
-    )
+    return run_history(url=migrated_database(postgres), broker=kafka, topic=topic, folder=folder, plan=plan)
 
 
+@pytest.mark.once
 @pytest.mark.services
+@pytest.mark.timeout(900)
 def test_everything_committed_is_handled_once_and_in_order_while_everybody_is_killed_and_frozen(
     postgres: str, kafka: str, tmp_path: Path
 ) -> None:
-    report = run(postgres, kafka, tmp_path, seconds=10)
+    report = run(postgres, kafka, tmp_path, SHORT)
 
     assert report.is_clean, report
-    assert report.verdict.committed > 100
-    assert sum(report.kills.values()) + sum(report.freezes.values()) > 2
+    assert report.verdict.committed >= 20_000
+    assert {fault.partition(" ")[0] for fault in report.faults} == {"kill", "freeze", "rebalance", "end"}
+    assert report.verdict.dead, "some messages always fail"
+    assert report.verdict.retried
 
 
-@pytest.mark.long
+@pytest.mark.once
+@pytest.mark.services
 @pytest.mark.timeout(400)
+def test_where_nobody_is_harmed_nothing_is_sent_or_handled_twice(postgres: str, kafka: str, tmp_path: Path) -> None:
+    report = run(postgres, kafka, tmp_path, Plan(seed=1, events=3000, every=0))
+
+    assert report.is_clean, report
+    assert report.verdict.is_without_repeats
+    assert report.verdict.runs == report.verdict.effects
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1800)
 def test_minutes_of_torment_lose_repeat_and_invert_nothing(postgres: str, kafka: str, tmp_path: Path) -> None:
-    report = run(postgres, kafka, tmp_path, seconds=180)
+    report = run(postgres, kafka, tmp_path, Plan(seed=5, minutes=5, longest=60))
 
     assert report.is_clean, report
 
 
-@pytest.mark.long
-@pytest.mark.timeout(200)
-@pytest.mark.parametrize("bug", BUGS)
-def test_a_known_bug_is_found(postgres: str, kafka: str, tmp_path: Path, bug: str) -> None:
-    report = run(postgres, kafka, tmp_path, seconds=40, bug=bug)
+def test_the_faults_of_the_short_form_are_of_every_kind_and_hit_everybody() -> None:
+    faults = schedule(SHORT.seed, every=SHORT.every, longest=SHORT.longest)
 
-    assert not report.is_clean
+    soon = list(takewhile(lambda fault: fault.at < 20, faults))
 
-
-def sound() -> tuple[list[Effect], Counter[str]]:
-    effects = [
-        Effect(handler, event_id, step, step.number - 1) for handler in HANDLERS for event_id, step in COMMITTED.items()
-    ]
-    return effects, Counter(f"{effect.handler} {effect.event_id}" for effect in effects)
+    assert {fault.kind for fault in soon} == {*Kind}
+    assert {fault.crew for fault in soon if fault.kind is Kind.KILL} == {"consumers", "relays", "writers"}
+    assert max(fault.seconds for fault in soon) == FROZEN_FOR
 
 
-def test_the_judge_finds_nothing_where_nothing_is_wrong() -> None:
-    effects, tried = sound()
-    assert not any(dies(handler, *step) for handler in HANDLERS for step in COMMITTED.values())
+def test_a_seed_says_all_faults() -> None:
+    first, second = (list(islice(schedule(3, every=1, longest=60), 200)) for _ in range(2))
 
-    assert judge(COMMITTED, effects, (), tried=tried).is_clean
-
-
-def test_the_judge_sees_what_is_lost_repeated_invented_and_inverted() -> None:
-    effects, tried = sound()
-    lost = effects.pop(0)
-    effects.append(effects[-1])
-    effects.append(Effect(HANDLERS[0], "id9", Step("k1", 9), 4))
-    effects[0] = effects[0]._replace(previous=3)
-
-    verdict = judge(COMMITTED, effects, (), tried=tried + Counter([f"{HANDLERS[1]} undone"]))
-
-    assert verdict.lost == [f"{lost.handler} id1 k1/1"]
-    assert verdict.repeated == [f"{HANDLERS[1]} id4"]
-    assert verdict.invented == [f"effect of {HANDLERS[0]} id9", f"run of {HANDLERS[1]} undone"]
-    assert verdict.inverted == [f"{HANDLERS[0]} k1/2 after 3"]
-
-
-def test_the_judge_asks_for_every_echo_and_accounts_for_dead_letters() -> None:
-    effects, tried = sound()
-    fifth = Effect(HANDLERS[0], "id5", Step("k1", 5), 4)
-
-    verdict = judge(
-        {**COMMITTED, "id5": fifth.step},
-        [*effects, fifth],
-        [Dead(HANDLERS[1], "id5", "rejected"), Dead(ECHO, "other", "rejected")],
-        tried=tried + Counter([f"{HANDLERS[0]} id5"]),
-    )
-
-    assert verdict.lost == [f"{ECHO} k1/5"]
-    assert verdict.unexpected == [f"dead {HANDLERS[1]} id5 rejected", f"1 dead letters of {ECHO}, not 0"]
+    assert first == second
+    assert first != list(islice(schedule(4, every=1, longest=60), 200))
+    assert max(fault.seconds for fault in first) > FROZEN_FOR

@@ -56,6 +56,48 @@ def floor_without_proof() -> None:
     WindowReader._look = looking  # type: ignore[method-assign]
 
 
+def floor_from_xmax() -> None:
+    """Trust snapshots: an id is safe once every transaction has ended that had an xid when the id was the last."""
+    from django_eventbus.outbox.reader import WindowReader
+
+    def looking(self: Any) -> None:
+        if self._candidate is None:
+            last = self._source.last_id()
+            self._candidate = (last, self._source.fetch("SELECT pg_snapshot_xmax(pg_current_snapshot())::text")[0][0])
+        last, end = self._candidate
+        if int(self._source.fetch("SELECT pg_snapshot_xmin(pg_current_snapshot())::text")[0][0]) >= int(end):
+            self._safe, self._candidate = last, None
+
+    WindowReader._look = looking  # type: ignore[method-assign]
+
+
+def no_lock() -> None:
+    """Let every relay work, whoever else does."""
+    from django_eventbus.models import relay
+
+    relay.LOCK = "SELECT true"
+
+
+def inbox_after_handler() -> None:
+    """Look into the inbox before the handlers, and write it when their transaction has committed."""
+    from django_eventbus.consumer import arrivals
+    from django_eventbus.models import InboxMessage, unit
+
+    report = arrivals.Arrivals.report
+
+    def opening(using: str, *, inbox: Any = (), **options: Any) -> Any:
+        keys = {row.key for row in inbox}
+        known = InboxMessage.objects.using(using).filter(key__in=keys).values_list("key", flat=True)
+        return replace(unit.open_unit(using, **options), fresh=keys - set(known))
+
+    def reporting(self: Any) -> None:
+        unit.take_messages(self._using, arrivals.inbox_rows(self._runs))
+        report(self)
+
+    arrivals.open_unit = opening  # type: ignore[attr-defined]
+    arrivals.Arrivals.report = reporting  # type: ignore[method-assign]
+
+
 def no_inbox() -> None:
     """Handle every delivery, also one that was handled before."""
     from django_eventbus.consumer.arrivals import Arrivals
@@ -64,7 +106,16 @@ def no_inbox() -> None:
 
 
 BUGS: dict[str, Callable[[], None]] = {
-    bug.__name__: bug for bug in (offset_before_commit, no_fence, floor_without_proof, no_inbox)
+    bug.__name__: bug
+    for bug in (
+        offset_before_commit,
+        no_fence,
+        floor_without_proof,
+        floor_from_xmax,
+        no_lock,
+        inbox_after_handler,
+        no_inbox,
+    )
 }
 
 

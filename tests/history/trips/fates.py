@@ -13,7 +13,7 @@ from tests.history.path.notes import FOLDER
 from tests.history.plan import Planned, draw
 
 SEED = os.environ.get("HISTORY_SEED", "0")
-PATIENCE = 4.0  # seconds that a trip waits for answers before it asks again
+PATIENCE = 2.5  # seconds that a trip waits for answers before it asks again
 HEALED = "healed"  # file beside the notes: what is doomed is mended
 
 
