@@ -94,7 +94,7 @@ def test_one_wrong_value_is_named_with_its_path(section: str | None, name: Any, 
 
     found = [problem for problem in problems({"default": bus}) if problem.severity.value == "error"]
 
-    known = fields_of(BusConfig) | SECTIONS if section is None else fields_of(SECTIONS[section])
+    known = {*fields_of(BusConfig), *SECTIONS} if section is None else {*fields_of(SECTIONS[section])}
     if name not in known:
         assert [problem.path for problem in found] == [f"{path}[{name!r}]"]
     for problem in found:

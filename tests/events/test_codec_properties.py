@@ -19,6 +19,9 @@ from django_eventbus.events.registry import events
 from django_eventbus.exceptions import EventInvalid, Undecodable
 
 Typed = tuple[Any, st.SearchStrategy[Any]]  # an annotation, and values of it
+LIST: Any = list  # their items are known when the tests run
+TUPLE: Any = tuple
+DICT: Any = dict
 
 
 class Size(enum.StrEnum):
@@ -56,15 +59,15 @@ def optional(inner: Typed) -> Typed:
 
 
 def list_of(inner: Typed) -> Typed:
-    return list[inner[0]], st.lists(inner[1], max_size=3)  # type: ignore[name-defined]
+    return LIST[inner[0]], st.lists(inner[1], max_size=3)
 
 
 def pair_of(inner: Typed) -> Typed:
-    return tuple[inner[0], inner[0]], st.tuples(inner[1], inner[1])  # type: ignore[name-defined]
+    return TUPLE[inner[0], inner[0]], st.tuples(inner[1], inner[1])
 
 
 def by_name(inner: Typed) -> Typed:
-    return dict[str, inner[0]], st.dictionaries(texts, inner[1], max_size=3)  # type: ignore[name-defined]
+    return DICT[str, inner[0]], st.dictionaries(texts, inner[1], max_size=3)
 
 
 def nested(inner: Typed) -> Typed:
@@ -74,7 +77,7 @@ def nested(inner: Typed) -> Typed:
 
 types: st.SearchStrategy[Typed] = st.recursive(
     st.sampled_from(SCALARS),
-    lambda inner: st.one_of(inner.map(kind) for kind in (optional, list_of, pair_of, by_name, nested)),
+    lambda inner: st.one_of([inner.map(kind) for kind in (optional, list_of, pair_of, by_name, nested)]),
     max_leaves=4,
 )
 
