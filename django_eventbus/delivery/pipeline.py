@@ -88,7 +88,7 @@ def _deliver(
     is_replay: bool,  # noqa: FBT001
 ) -> Delivery:
     handler = target.handler
-    event, message_id, error = None, envelope.message_id, None
+    event, error = None, None
     try:
         event = events.decode(
             envelope.event_name,
@@ -97,11 +97,11 @@ def _deliver(
             content_type=envelope.content_type,
             into=target.event_class,
         )
-        message_id = _dedupe_id(handler, event, envelope)
+        keys = _keys(handler, envelope, _dedupe_id(handler, event, envelope))
     # The boundary of the pipeline: dedupe_key is user code, its error belongs to this handler's run alone.
     except Exception as exc:  # noqa: BLE001
         error = exc
-    keys = tuple([inbox_key(name, envelope.source, message_id) for name in handler.names])
+        keys = _keys(handler, envelope, envelope.message_id)
     return Delivery(
         record=record,
         envelope=envelope,
@@ -114,6 +114,10 @@ def _deliver(
         attempt=attempt,
         is_replay=is_replay,
     )
+
+
+def _keys(handler: Handler, envelope: Envelope, message_id: str) -> tuple[UUID, ...]:
+    return tuple([inbox_key(name, envelope.source, message_id) for name in handler.names])
 
 
 def _dedupe_id(handler: Handler, event: object, envelope: Envelope) -> str:

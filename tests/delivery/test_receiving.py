@@ -85,13 +85,14 @@ def test_a_dedupe_key_makes_different_messages_one() -> None:
     assert first.inbox_key == second.inbox_key != other.inbox_key
 
 
-def test_a_dedupe_key_that_fails_fails_its_own_run_only() -> None:
-    declare(OrderPlaced, dedupe_key=lambda event: event.nonsense, name="shop.odd")
+@pytest.mark.parametrize("value", [lambda event: event.nonsense, lambda event: "no text \ud800"])
+def test_a_dedupe_key_that_fails_fails_its_own_run_only(value: Any) -> None:
+    declare(OrderPlaced, dedupe_key=value, name="shop.odd")
     declare(OrderPlaced, name="shop.bill")
 
     odd, good = deliveries()
 
-    assert isinstance(odd.error, AttributeError)
+    assert isinstance(odd.error, (AttributeError, UnicodeEncodeError))
     assert odd.inbox_key == inbox_key("shop.odd", "/shop/orders", EVENT_ID)
     assert good.error is None
 
