@@ -10,6 +10,7 @@ import pytest
 
 from django_eventbus.models import PartitionEpoch
 from django_eventbus.signals import partitions_revoked
+from django_eventbus.transports.memory.consumer import MemoryConsumer
 from tests.consumer.scene import Counted, noted
 from tests.consumer.test_worker import Stage, eventually, stage
 
@@ -36,6 +37,7 @@ def expel(stage: Stage) -> None:
     """Throw all members out, as a broker does that has not heard of them for a session."""
     (group,) = stage.transport.broker.groups.values()
     for member in list(group.members):
+        assert isinstance(member, MemoryConsumer)
         member.expire()
 
 

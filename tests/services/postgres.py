@@ -10,6 +10,7 @@ import subprocess
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 
 import psycopg
 
@@ -103,7 +104,7 @@ class PostgresServer:
         )
 
     @classmethod
-    def create(cls) -> PostgresServer:
+    def create(cls) -> Self:
         programs = binaries()
         if programs is None:
             raise run.ServiceMissing(missing())
