@@ -4,11 +4,36 @@ from __future__ import annotations
 
 import logging
 
-from django_eventbus.transports.base import Consumer
+from django_eventbus.transports.base import Consumer, TopicPartition
 
 from .ownership import Claim
 
 logger = logging.getLogger(__name__)
+
+
+class Starts:
+    """Find the offsets to go on at, and notice topics that have grown under way. Belongs to the consumer's thread."""
+
+    def __init__(self) -> None:
+        self.known: dict[TopicPartition, int] = {}  # where to go on when neither broker nor database know
+        self._partitions: dict[str, int] = {}  # of each topic, when its first one came to this process
+
+    def of(self, claim: Claim, consumer: Consumer) -> int | None:
+        """Return the offset for a partition that was just taken; may raise TransportUnavailable."""
+        self._notice_growth(claim.place, consumer)
+        return start_of(claim, consumer, known=self.known.get(claim.place))
+
+    def _notice_growth(self, place: TopicPartition, consumer: Consumer) -> None:
+        before = self._partitions.get(place.topic)
+        if before is not None and place.number < before:
+            return
+        now = self._partitions[place.topic] = len(consumer.partitions_of([place.topic]))
+        if before is not None:
+            logger.warning(
+                "topic has got more partitions topic=%s before=%s now=%s: keys have moved, so events under way may be "
+                "overtaken by later ones of their key",
+                *(place.topic, before, now),
+            )
 
 
 def start_of(claim: Claim, consumer: Consumer, *, known: int | None) -> int | None:

@@ -25,7 +25,7 @@ from .membership import ConsumerFailed, WorkerReport, member_options, owner_name
 from .ownership import Claim, Ownership
 from .pressure import BackPressure
 from .reporting import Reporter
-from .starting import start_of
+from .starting import Starts
 from .target import Target
 from .turn import Arrival, Waiting
 
@@ -63,7 +63,7 @@ class Worker:
         self._due = DueLanes(self._ownership)
         self._reporter = Reporter(on_retry=self._due.expect)
         self._crew = Crew(group, config, threads=concurrency or config.consumer.concurrency, reporter=self._reporter)
-        self._fallback: dict[TopicPartition, int] = {}  # where to go on when neither broker nor database know
+        self._starts = Starts()
         self._moved: set[Claim] = set()  # low-water marks that are not yet in the database
         self._in_flight = 0
         self._received = 0
@@ -121,7 +121,7 @@ class Worker:
         is_clean = self._crew.wait_for(lambda: not any(map(self._crew.is_busy, claims)), timeout=grace)
         self._reap()
         for place in partitions:
-            self._fallback.pop(place, None)
+            self._starts.known.pop(place, None)
             claim = self._ownership.forget(place)
             if claim is not None:
                 self._let_go(claim)
@@ -135,7 +135,7 @@ class Worker:
         One of which nothing runs is left clean, unless somebody has taken it: an outage of the broker kills nobody.
         """
         for place in partitions:
-            self._fallback.pop(place, None)
+            self._starts.known.pop(place, None)
             if (claim := self._ownership.forget(place)) is not None:
                 self._let_go(claim)
                 if self._is_clean and not self._crew.is_busy(claim):
@@ -262,7 +262,7 @@ class Worker:
 
     def _begin_at_start(self, claim: Claim) -> None:
         place = claim.place
-        start = start_of(claim, self._consumer, known=self._fallback.get(place))
+        start = self._starts.of(claim, self._consumer)
         claim.begin_at(start)
         if start is not None:
             self._consumer.seek(place, start)
@@ -332,7 +332,7 @@ class Worker:
             return
         logger.warning("fenced place=%s/%s", *claim.place)
         if claim.positions.low_water is not None:
-            self._fallback[claim.place] = claim.positions.low_water
+            self._starts.known[claim.place] = claim.positions.low_water
         self._take_again(claim, delay=CONFIRMATION)
 
     def _take_again(self, claim: Claim, *, delay: float) -> None:
