@@ -20,7 +20,7 @@ from django_eventbus.delivery.groups import HandlerGroup
 from django_eventbus.delivery.handler import Handler
 from django_eventbus.delivery.handover import Task, patience
 from django_eventbus.models import PartitionEpoch, RetryMessage
-from django_eventbus.models.retry import Begun
+from django_eventbus.models.retry import Begun, WaitingDelivery
 from django_eventbus.models.unit import keep_savepoint, open_unit
 from django_eventbus.transports.base import TopicPartition
 
@@ -125,3 +125,6 @@ class _TaskLedger(Retries):
 
     def _runs_here(self, run: Run) -> bool:
         return True
+
+    def _is_elsewhere(self, row: WaitingDelivery) -> bool:
+        return False

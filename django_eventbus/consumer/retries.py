@@ -184,6 +184,8 @@ class Retries:
                     yield run
             case Received(deliveries=deliveries):
                 self._fan_out(row, deliveries, claim)
+            case Broken() | Skipped() if self._is_elsewhere(row):
+                self._stopped.add(row.lane)
             case Broken(envelope=envelope, error=error, reason=reason):
                 self._bury(row, record, envelope, reason, error, row.attempts)
                 self._done.append(row.key)
@@ -206,6 +208,10 @@ class Retries:
             return True
         self._stopped.add(row.lane)
         return False
+
+    def _is_elsewhere(self, row: WaitingDelivery) -> bool:
+        """Say whether a task of an older deployment is at work on a row that this code would give up."""
+        return row.sends > 0 and not self._rows.unlocked([row.key])
 
     def _hand_over(self) -> None:
         free = self._rows.unlocked([_row(run).key for run in self._away])

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from django.apps import apps
 from django.db import connection, connections, transaction
 from django.db.models import F
 
@@ -337,4 +338,26 @@ def test_a_handler_that_came_back_to_the_consumer_waits_for_a_task_at_work(scene
     scene.deliverer.run_due_retries()
 
     assert noted("far") == [2, 1]
+    assert not RetryMessage.objects.exists()
+
+
+@pytest.mark.postgres_only
+def test_what_waits_for_a_retired_handler_is_no_dead_letter_while_an_old_task_is_at_work(
+    scene: Scene, tasks: list[Task], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_work = AtWork(lambda: as_a_task_does(tasks[0], at_work.linger))
+    handles(scene)
+    scene.deliver(counted(1), counted(2))
+    let_pass(TIMEOUT)
+
+    handlers._by_name.clear()
+    scene.handles("near")
+    monkeypatch.setattr(apps.get_app_config("shop"), "eventbus_retired_handlers", ("far",), raising=False)
+    scene.deploy()
+    with at_work:
+        scene.deliverer.run_due_retries()
+        assert [letter.position for letter in DeadLetter.objects.all()] == [2]
+    scene.deliverer.run_due_retries()
+
+    assert (noted("far"), DeadLetter.objects.get().reason) == ([1], "handler_retired")
     assert not RetryMessage.objects.exists()
