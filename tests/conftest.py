@@ -6,6 +6,7 @@ import json
 import os
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,27 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for needed in ("postgresql", "sqlite"):
             if item.get_closest_marker(f"{needed.removesuffix('ql')}_only") and vendor != needed:
                 item.add_marker(pytest.mark.skip(reason=f"needs {needed} as the default database"))
+
+
+def registries() -> tuple[Any, ...]:
+    """Return whatever knows declarations; imported late, since the models have to be ready."""
+    from django_eventbus.delivery.registry import handlers
+    from django_eventbus.delivery.translation import translators
+    from django_eventbus.events.registry import events
+    from django_eventbus.recurrence.registry import recurrings
+    from django_eventbus.sagas.declaration import sagas
+
+    return events, handlers, sagas, translators, recurrings
+
+
+@pytest.fixture(autouse=True)
+def _own_declarations(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Forget at the end of a test what it declared; blocks of one documentation page tell one story."""
+    with ExitStack() as stack:
+        if isinstance(request.node, pytest.Function):
+            for registry in registries():
+                stack.enter_context(registry.isolated())
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -7,16 +7,8 @@ from typing import Any
 
 import pytest
 
-from django_eventbus.delivery.registry import handlers
-from django_eventbus.events.registry import events
 from django_eventbus.transports.kafka import embedded
 from tests.conformance.world import KafkaMedium, LocalMedium, Medium, MemoryMedium, World
-
-
-@pytest.fixture(autouse=True)
-def _own_handlers() -> Iterator[None]:
-    with events.isolated(), handlers.isolated():
-        yield
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""What the tests of the consumer share: registries that forget, and a scene on the database of the test."""
+"""What the tests of the consumer share: a scene on the database of the test."""
 
 from __future__ import annotations
 
@@ -6,15 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from django_eventbus.delivery.registry import HandlerRegistry, handlers
-from django_eventbus.events.registry import events
 from tests.consumer.scene import Scene
-
-
-@pytest.fixture(autouse=True)
-def registry() -> Iterator[HandlerRegistry]:
-    with events.isolated(), handlers.isolated() as isolated:
-        yield isolated
 
 
 @pytest.fixture

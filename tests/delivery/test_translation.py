@@ -9,7 +9,6 @@ import pytest
 from django.db import transaction
 
 from django_eventbus import NotPublishable, checks, domain_event, handler, publish, translates
-from django_eventbus.delivery.translation import translators
 from django_eventbus.exceptions import ContractError, EventInvalid, NotAnEvent
 from django_eventbus.models import OutboxMessage, ScheduledMessage
 from django_eventbus.testing import captured_events
@@ -18,12 +17,6 @@ from tests.delivery.shop import OrderPlaced
 from tests.delivery.test_describing import shown
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture(autouse=True)
-def _own_translators() -> Iterator[None]:
-    with translators.isolated():
-        yield
 
 
 @pytest.mark.parametrize("cls", [ItemAdded, CartViewed, CartFilled])

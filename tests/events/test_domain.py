@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -15,12 +14,6 @@ from django_eventbus.events.inspection import find_problems
 from django_eventbus.events.naming import local_topic_of, topic_of
 from django_eventbus.events.registry import events
 from django_eventbus.exceptions import ContractError
-
-
-@pytest.fixture(autouse=True)
-def registry() -> Iterator[None]:
-    with events.isolated():
-        yield
 
 
 def test_it_is_a_frozen_event_of_the_one_registry_that_runs_inline() -> None:

@@ -5,16 +5,8 @@ from typing import Any
 
 import pytest
 
-from django_eventbus.delivery.registry import handlers
-from django_eventbus.events.registry import events
 from django_eventbus.signals import RelayState, relay_state_changed
 from tests.conformance.world import KafkaMedium, World
-
-
-@pytest.fixture(autouse=True)
-def _own_handlers() -> Iterator[None]:
-    with events.isolated(), handlers.isolated():
-        yield
 
 
 @pytest.fixture

@@ -5,15 +5,7 @@ from typing import Any
 
 import pytest
 
-from django_eventbus.delivery.registry import handlers
-from django_eventbus.events.registry import events
 from tests.conformance.world import KafkaMedium, World
-
-
-@pytest.fixture(autouse=True)
-def _own_declarations() -> Iterator[None]:
-    with events.isolated(), handlers.isolated():
-        yield
 
 
 @pytest.fixture

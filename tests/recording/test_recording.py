@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import pickle
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,7 +11,6 @@ from asgiref.sync import async_to_sync
 from django.db import connection, transaction
 
 from django_eventbus import EventInvalid, NotAnEvent, TransactionRequired, handler
-from django_eventbus.delivery.registry import handlers
 from django_eventbus.models import OutboxMessage, ScheduledMessage
 from django_eventbus.testing import captured_events
 from tests.recording.basket_events import BasketEmptied, ItemAdded
@@ -23,12 +21,6 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 class Undone(Exception):
     pass
-
-
-@pytest.fixture(autouse=True)
-def _own_handlers() -> Iterator[None]:
-    with handlers.isolated():
-        yield
 
 
 @pytest.fixture

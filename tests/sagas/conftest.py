@@ -1,4 +1,4 @@
-"""What the tests of sagas share: registries that forget, and a scene on the database of the test."""
+"""What the tests of sagas share: a scene on the database of the test."""
 
 from __future__ import annotations
 
@@ -6,16 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from django_eventbus.delivery.registry import handlers
-from django_eventbus.events.registry import events
-from django_eventbus.sagas.declaration import sagas
 from tests.sagas.fulfilment import Scene
-
-
-@pytest.fixture(autouse=True)
-def registry() -> Iterator[None]:
-    with events.isolated(), handlers.isolated(), sagas.isolated():
-        yield
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -12,14 +12,7 @@ import pytest
 
 from django_eventbus import Saga, event, not_found, on, on_timeout, starts
 from django_eventbus.exceptions import EventInvalid
-from django_eventbus.sagas.declaration import sagas
 from django_eventbus.testing import SagaScenario
-
-
-@pytest.fixture(autouse=True)
-def _own_sagas() -> Iterator[None]:
-    with sagas.isolated():
-        yield
 
 
 @event("told.orders.placed", entity="order", domain="told")
