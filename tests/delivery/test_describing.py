@@ -31,7 +31,10 @@ def ship(event: Any) -> None: ...
 def count(event: Any, tally: Any) -> None: ...
 
 
-async def thank(events: Any) -> None: ...
+def thank(events: Any) -> None: ...
+
+
+async def greet(event: Any) -> None: ...
 
 
 def shown(*arguments: str, **options: Any) -> str:
@@ -72,7 +75,7 @@ def test_one_handler_is_explained(name: str) -> None:
 def test_a_batch_handler_says_how_it_runs() -> None:
     text = shown("shop.thank")
 
-    assert "async, batches of 500, in a transaction on 'default', at most 3 s" in text
+    assert "batches of 500, in a transaction on 'default', at most 3 s" in text
     assert "found by dedupe_key" in text
     assert "5 attempts, after 1, 5, 30, 300 s (RETRY of the bus)" in text
 
@@ -80,7 +83,9 @@ def test_a_batch_handler_says_how_it_runs() -> None:
 def test_a_handler_that_runs_elsewhere_or_with_a_row_says_so() -> None:
     handler(OrderPlaced, name="shop.bill", handle_in="celery")(bill)
     stateful_handler(OrderPlaced, name="shop.count", key="order_id", state=Tally)(count)
+    handler(OrderPlaced, name="shop.greet")(greet)
 
+    assert "runs: async, in a transaction" in shown("shop.greet")
     assert "runs: as a task in Celery, in a transaction on 'default', at most 300 s" in shown("shop.bill")
     assert "order: none" in shown("shop.bill")
     assert "state: tests.shop.models.Tally by order_id, one writer per key" in shown("shop.count")
