@@ -24,13 +24,16 @@ if TYPE_CHECKING:
 # A step is one transaction. Losing its commit only sends again what is still there, so it need not wait for the disk.
 # The planner has no statistics of a table that fills and empties all day: it must not fall for a scan or a sort.
 # A plan that has nothing but a scan left looks dear, and would be compiled for ten times what it takes.
+# A plan for one value is made again for the next, and asks the index for its last live entry: after a backlog, that
+# means a walk over all that is dead and not yet vacuumed.
 BEGIN = """
 BEGIN ISOLATION LEVEL READ COMMITTED;
 SET LOCAL synchronous_commit = off;
 SET LOCAL idle_in_transaction_session_timeout = {grace};
 SET LOCAL enable_seqscan = off;
 SET LOCAL enable_bitmapscan = off;
-SET LOCAL jit = off
+SET LOCAL jit = off;
+SET LOCAL plan_cache_mode = force_generic_plan
 """
 # One lock after the other, and none after the first that is taken: a standby's try disturbs nobody.
 LOCK = """
