@@ -38,14 +38,14 @@ class Ruler:
     brokers: list[int]
 
     @contextmanager
-    def measure(self, what: str, *, server: int) -> Iterator[Meter]:
+    def measure(self, what: str, *, server: int, is_sending: bool = False) -> Iterator[Meter]:
         """Print what one event of the blocks took; no checkpoint comes, so the log holds no full pages."""
-        meter, kafka = Meter([server]), Meter(self.brokers)
+        meter, kafka = Meter([server]), Meter(self.brokers if is_sending else ())
         before, used = self._log(), kafka.served()
         yield meter
         spent, written = kafka.served() - used, self._log() - before
         each = [median(meter.samples), *(total / meter.events for total in (meter.ours, meter.servers, spent))]
-        times = " | ".join(map(duration, each))
+        times = " | ".join(duration(seconds) if seconds else "" for seconds in each)
         sys.stdout.write(f"| {what} | {times} | {written / meter.events:,.0f} bytes |\n")
 
     def table(self, name: str) -> None:
@@ -72,10 +72,11 @@ def main() -> int:
             connection.execute("CHECKPOINT")
             sys.stdout.write(HEAD)
             published(world, ruler)
-            drained(run, ruler, sender)
             for what, declare in HANDLERS.items():
                 consumed(world, ruler, what, declare)
+            drained(run, ruler, sender)
             sys.stdout.write("\n")
+            connection.execute("TRUNCATE eventbus_outbox")
             add(connection, "nowhere", EVENTS)
             for name in ("eventbus_outbox", "eventbus_inbox"):
                 ruler.table(name)
@@ -113,7 +114,7 @@ def drained(run: Run, ruler: Ruler, sender: Any) -> None:
     relay = Steps(run.stage.home, sender)
     relay.take()
     relay.take()
-    with ruler.measure("drain, in steps of 1000", server=relay.backend) as meter:
+    with ruler.measure("drain, in steps of 1000", server=relay.backend, is_sending=True) as meter:
         for _ in range(BLOCKS):
             relay.time(meter)
     relay.close()

@@ -23,6 +23,7 @@ from .steps import BATCH, Steps, add
 
 SIZES = {"small": (1, 16, 64), "full": (1, 4, 16, 64, 256)}
 STEPS = 6  # of a round
+LARGE = 5 * BATCH  # rows of the step that shows what OUTBOX["BATCH_SIZE"] does
 CONSUMED = 3_000  # messages of a round
 
 
@@ -45,12 +46,15 @@ def measure(run: Run) -> Curve:
     bench = Bench(database=run.stage.home.address, kafka=run.stage.broker, rounds=run.rounds, scale=1)
     with ExitStack() as stack:
         connection = stack.enter_context(bench.connection())
-        relay = Steps(run.stage.home, stack.enter_context(run.sender()))
+        sender = stack.enter_context(run.sender())
+        relay, large = Steps(run.stage.home, sender), Steps(run.stage.home, sender, batch=LARGE)
         stack.callback(relay.close)
+        stack.callback(large.close)
         consumed = {size: consumer(bench, stack, connection, size) for size in sizes}
         sent = {size: bench.topic(partitions=size) for size in sizes}
         brokers = run.broker_processes()
         step = {size: Meter([relay.backend, *brokers]) for size in sizes}
+        larger = {size: Meter([large.backend, *brokers]) for size in sizes}
         bare, handled = ({size: Meter(brokers) for size in sizes} for _ in range(2))
         producer, records = bare_producer(run.stage.broker), list(ready(BATCH))
         for number in run.rounds_with_warm_up():
@@ -59,16 +63,21 @@ def measure(run: Run) -> Curve:
                     add(connection, sent[size].name, BATCH)
                     relay.time(step[size] if number else Meter())
                     produce(producer, sent[size].name, records, bare[size] if number else Meter())
+                add(connection, sent[size].name, LARGE)
+                large.time(larger[size] if number else Meter(), LARGE)
             for size in sizes:
                 handle(connection, consumed[size], handled[size] if number else Meter())
         for topic in sent.values():
-            require(2 * BATCH * STEPS * (run.rounds + 1), run.records_of(topic.name), f"records of {topic.name}")
+            require(
+                (2 * BATCH * STEPS + LARGE) * (run.rounds + 1), run.records_of(topic.name), f"records of {topic.name}"
+            )
             topic.delete()
     return Curve(
         name="partitions",
         grows="partitions of the topic",
         series=(
             series("a step of 1000 rows of 1000 keys", unit="row", meters=step),
+            series(f"a step of {LARGE} rows", unit="row", meters=larger, counts=False),
             series("the same 1000 records by a bare producer", unit="record", meters=bare, counts=False),
             series("a message with one ORM insert, by consume_events", unit="message", meters=handled),
         ),

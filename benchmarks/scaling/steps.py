@@ -21,7 +21,7 @@ AT_ONCE = 1_000_000  # rows of one INSERT
 class Steps:
     """Be a relay whose steps are taken one by one; it never pauses."""
 
-    def __init__(self, world: World, sender: Any, *, shares: int = 1) -> None:
+    def __init__(self, world: World, sender: Any, *, shares: int = 1, batch: int = BATCH) -> None:
         from django_eventbus.models.relay import RelaySession
         from django_eventbus.outbox.agenda import Agenda
         from django_eventbus.outbox.reader import WindowReader
@@ -30,7 +30,7 @@ class Steps:
         self._config, self._sender = world.config, sender
         self._session = RelaySession(self._config, shards=shards_of(0, shares=shares), is_listening=False)
         self._agenda = Agenda(self._session)
-        self._reader = WindowReader(self._session, limit=BATCH)
+        self._reader = WindowReader(self._session, limit=batch)
         self.backend = int(self._session.fetch("SELECT pg_backend_pid()")[0][0])
 
     def take(self) -> int:
