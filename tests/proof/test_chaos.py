@@ -94,16 +94,24 @@ def handled(*rates: int) -> Series:
 def test_the_rate_is_back_with_the_first_window_that_is_as_fast_as_before() -> None:
     series = handled(100, 100, 100, 0, 0, 0, 50, 100, 100, 100)
 
-    assert rate_back(series, since=6.0, until=10.0, before=100.0) == 3.75  # of 100, 100 and 87
-    assert rate_back(series, since=6.0, until=9.0, before=100.0) is None
+    assert rate_back(series, struck=3.0, since=6.0, until=10.0, before=100.0) == 3.75  # of 100, 100 and 87
+    assert rate_back(series, struck=3.0, since=6.0, until=9.0, before=100.0) is None
 
 
 def test_a_fault_that_nobody_feels_has_no_recovery() -> None:
-    assert rate_back(handled(*[100] * 9), since=6.0, until=9.0, before=100.0) == 0.0
+    assert rate_back(handled(*[100] * 9), struck=3.0, since=6.0, until=9.0, before=100.0) == 0.0
+
+
+def test_what_was_handled_before_a_sudden_fault_is_no_recovery() -> None:
+    series = handled(*[100] * 5, 0, 0, *[100] * 5)
+
+    assert rate_back(series, struck=5.0, since=5.0, until=12.0, before=100.0) == 5.0
 
 
 def test_what_was_handled_more_slowly_is_not_yet_the_rate_of_before() -> None:
-    assert rate_back(handled(*[100] * 5, *[94] * 9), since=9.0, until=13.0, before=100.0) is None
+    series = handled(*[100] * 5, *[94] * 9)
+
+    assert rate_back(series, struck=5.0, since=9.0, until=13.0, before=100.0) is None
 
 
 def test_the_backlog_is_gone_when_no_more_than_usual_waits_for_a_while() -> None:

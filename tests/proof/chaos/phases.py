@@ -56,19 +56,21 @@ def recover(scene: Scene, fault: Fault, marks: Marks, result: Result) -> float:
     normal = quiet + SLACK * scene.load.rate
     while (now := time.monotonic()) < marks.over + RECOVERY:
         seen = now - LATE
-        result.rate_back = rate_back(sampler.handled, since=since, until=seen, before=result.before)
-        result.backlog_gone = backlog_gone(
-            sampler.committed, sampler.handled, since=marks.over, until=seen, normal=normal
-        )
-        if result.rate_back is not None and result.backlog_gone is not None:
-            return max(since + result.rate_back, marks.over + result.backlog_gone)
+        back = rate_back(sampler.handled, struck=marks.struck, since=since, until=seen, before=result.before)
+        result.rate_back = back
+        if back is not None:
+            resumed = max(since + back, marks.over)  # what waits before that moment may still grow
+            gone = backlog_gone(sampler.committed, sampler.handled, since=resumed, until=seen, normal=normal)
+            if gone is not None:
+                result.backlog_gone = resumed + gone - marks.over
+                return resumed + gone
         time.sleep(LOOK)
     return now - LATE
 
 
 def measure_after(scene: Scene, result: Result, *, since: float, seconds: float) -> float:
     """Measure the rate after the recovery, again where something else slowed the load down; return until when."""
-    sampler = scene.load.sampler
+    sampler, now = scene.load.sampler, since
     for _ in range(TRIES):
         scene.hold(seconds)
         now = time.monotonic() - LATE

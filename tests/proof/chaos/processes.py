@@ -61,7 +61,7 @@ def storm(scene: Scene) -> None:
     """Let members join the group and leave it, each after about a second, with all that a worker does meanwhile."""
     command = [sys.executable, "-m", "tests.proof.chaos.restless", str(STORMY_MEMBERS), str(scene.random.random())]
     with (scene.load.folder / "restless.log").open("wb") as log:
-        environment = scene.load.environment() | {"PGAPPNAME": "restless"}
+        environment = scene.load.environment()
         restless = subprocess.Popen(command, env=environment, cwd=ROOT, stdout=subprocess.PIPE, stderr=log)
     assert restless.stdout is not None
     restless.stdout.readline()  # it says when it begins

@@ -15,13 +15,16 @@ from typing import Any
 from tests.proof.load.crews import Crew, Member
 from tests.proof.load.database import LoadServer
 from tests.proof.load.running import Load
+from tests.proof.load.sessions import ports_of
 from tests.services.kafka import KafkaBroker
 
 LOOK = 0.1
 PATIENCE = 60.0
-END_SESSIONS = """
-SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
-WHERE datname = current_database() AND application_name ~ '^(relay|consumer|writer)'
+OF_THE_LOAD = "datname = current_database() AND application_name NOT IN ('observer', 'other')"
+END_SESSIONS = f"SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE {OF_THE_LOAD}"
+HOLDERS = f"""
+SELECT a.client_port FROM pg_locks l JOIN pg_stat_activity a USING (pid)
+WHERE l.locktype = 'advisory' AND l.granted AND {OF_THE_LOAD} GROUP BY 1
 """
 
 
@@ -76,20 +79,15 @@ class Scene:
 
     def active_relay(self) -> Member:
         """Return the relay that holds the locks of the shards."""
-        holding = (
-            "SELECT a.application_name FROM pg_locks l JOIN pg_stat_activity a USING (pid)"
-            " WHERE l.locktype = 'advisory' AND l.granted AND a.datname = current_database()"
-            " AND a.application_name LIKE 'relay%'"
-            " GROUP BY 1 ORDER BY count(*) DESC LIMIT 1"
-        )
-        names: list[tuple[Any, ...]] = []
+        found: list[Member] = []
 
         def is_held() -> bool:
-            names[:] = self.load.database.fetch(holding)
-            return bool(names)
+            holders = {port for (port,) in self.load.database.fetch(HOLDERS)}
+            found[:] = [member for member in self.load.relays.members if ports_of(member.pid) & holders]
+            return bool(found)
 
         assert self.wait(is_held), "no relay holds the locks of the shards"
-        return next(member for member in self.load.relays.members if member.name == names[0][0])
+        return found[0]
 
     def freeze(self, member: Member) -> None:
         member.process.send_signal(signal.SIGSTOP)

@@ -9,7 +9,7 @@ from typing import Any
 
 import psycopg
 
-from tests.proof.chaos.scene import END_SESSIONS, Equipment, Fault, Scene
+from tests.proof.chaos.scene import END_SESSIONS, OF_THE_LOAD, Equipment, Fault, Scene
 
 SHORT = 1.0  # seconds between the end of a server and its start
 OUTAGE = 60.0
@@ -35,9 +35,7 @@ def crash_database(scene: Scene) -> None:
 def crash_backend(scene: Scene) -> None:
     """Kill one server process, so that the postmaster throws out everybody and recovers."""
     postmaster = scene.postgres.postmaster()
-    pid = scene.load.database.count(
-        "SELECT pid FROM pg_stat_activity WHERE application_name ~ '^(relay|consumer|writer)' ORDER BY random() LIMIT 1"
-    )
+    pid = scene.load.database.count(f"SELECT pid FROM pg_stat_activity WHERE {OF_THE_LOAD} ORDER BY random() LIMIT 1")
     assert Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1] == str(postmaster)
     os.kill(pid, signal.SIGKILL)
     scene.wait(lambda: not scene.postgres.answers(), patience=2.0)

@@ -19,7 +19,7 @@ PATIENCE = 45.0  # seconds for a process to end by itself
 class Member:
     """One place in a crew, held by one process after the other."""
 
-    name: str  # also the application_name of its database sessions
+    name: str
     process: subprocess.Popen[bytes]
 
     @property
@@ -49,8 +49,7 @@ class Crew:
 
     def launch(self, name: str) -> subprocess.Popen[bytes]:
         with (self.logs / f"{name}.log").open("ab") as log:
-            environment = self.environment | {"PGAPPNAME": name}
-            return subprocess.Popen(self.command, env=environment, cwd=ROOT, stdout=log, stderr=log)
+            return subprocess.Popen(self.command, env=self.environment, cwd=ROOT, stdout=log, stderr=log)
 
     def kill(self, member: Member) -> None:
         self.expected_deaths.add(member.pid)

@@ -32,7 +32,7 @@ def connection() -> None:
 
     parameters = connections["default"].get_connection_params()
     parameters = {name: parameters[name] for name in ("dbname", "user", "host", "port") if name in parameters}
-    KEPT.append(psycopg.connect(**parameters, application_name=os.environ["PGAPPNAME"]))
+    KEPT.append(psycopg.connect(**parameters))
 
 
 def lock() -> None:

@@ -43,9 +43,12 @@ class Series:
         return [round(self.at(second + 1) - self.at(second)) for second in _steps(begin, end - 1, 1.0)]
 
 
-def rate_back(handled: Series, *, since: float, until: float, before: float) -> float | None:
-    """Return the seconds from `since` to the end of the first window that is as fast as before; None if none is."""
-    for moment in _steps(since, until, STEP):
+def rate_back(handled: Series, *, struck: float, since: float, until: float, before: float) -> float | None:
+    """Return the seconds from `since` to the end of the first window that is as fast as before; None if none is.
+
+    The window may not reach back to before the fault, which struck at `struck`.
+    """
+    for moment in _steps(max(since, struck + WINDOW), until, STEP):
         if handled.rate(moment - WINDOW, moment) >= ENOUGH * before:
             return moment - since
     return None

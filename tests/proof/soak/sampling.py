@@ -10,14 +10,12 @@ from pathlib import Path
 
 from tests.proof.load.crews import Crew
 from tests.proof.load.database import LoadDatabase
+from tests.proof.load.sessions import ports_of
 
 TABLES = ("eventbus_outbox", "eventbus_inbox", "eventbus_retry")
-CONNECTIONS = """
-SELECT application_name, count(*) FROM pg_stat_activity WHERE datname = current_database() GROUP BY 1
-"""
-LOCKS = """
-SELECT a.application_name, count(*) FROM pg_locks l JOIN pg_stat_activity a USING (pid)
-WHERE l.locktype = 'advisory' AND l.granted AND a.datname = current_database() GROUP BY 1
+SESSIONS = """
+SELECT client_port, (SELECT count(*) FROM pg_locks l WHERE l.pid = a.pid AND locktype = 'advisory' AND granted)
+FROM pg_stat_activity a WHERE datname = current_database() AND client_port IS NOT NULL
 """
 SIZES = """
 SELECT relname, pg_table_size(relid), pg_indexes_size(relid), n_dead_tup, n_live_tup FROM pg_stat_user_tables
@@ -32,16 +30,16 @@ def take(crews: tuple[Crew, ...], database: LoadDatabase) -> Sample:
     """Measure everything once."""
     sample: Sample = {"at": time.monotonic()}
     with database.connect() as session:
-        connections: dict[str, int] = dict(session.execute(CONNECTIONS).fetchall())
-        locks: dict[str, int] = dict(session.execute(LOCKS).fetchall())
+        locks: dict[int, int] = dict(session.execute(SESSIONS).fetchall())
         for name, table, index, dead, live in session.execute(SIZES, [list(TABLES)]).fetchall():
             sample |= {f"{name} bytes": table, f"{name} index bytes": index, f"{name} dead": dead, f"{name} live": live}
         (rows,) = session.execute(ROWS).fetchone() or (0,)
     sample["eventbus_inbox rows"] = rows
     for crew in crews:
         for member in crew.members:
-            sample[f"{member.name} connections"] = connections.get(member.name, 0)
-            sample[f"{member.name} advisory locks"] = locks.get(member.name, 0)
+            own = ports_of(member.pid) & locks.keys()
+            sample[f"{member.name} connections"] = len(own)
+            sample[f"{member.name} advisory locks"] = sum(locks[port] for port in own)
             sample |= {f"{member.name} {what}": value for what, value in of_process(member.pid)}
     return sample
 
