@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-PATIENCE = 60.0  # seconds after which a child hangs
+PATIENCE = 180.0  # seconds after which a child hangs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

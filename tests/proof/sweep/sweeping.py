@@ -85,6 +85,8 @@ class Sweep:
         for trial, verdict in self.crew.attempt(trials, is_over=self.is_over):
             swept = self.results[trial.scenario]
             swept.add(verdict)
+            for finding in verdict.findings:
+                sys.stderr.write(f"{trial.scenario}: {finding}\n")
             progress.tell()
             if swept.runs == swept.chosen:
                 yield swept

@@ -139,9 +139,8 @@ def _recover(name: str, death: Death | None) -> list[str]:
         _wait_for_the_dead()
         if death is not None:
             scenario.act(scenario)
-        acts.settle(scenario)
-        found: list[str] = judging.findings(scenario, is_undisturbed=death is None)
-        return found
+        late = [] if acts.settle(scenario) else [f"is not settled after {acts.PATIENCE} s"]
+        return [*late, *judging.findings(scenario, is_undisturbed=death is None)]
 
     ended = in_child(again)
     if ended.status != 0 or ended.hung:
