@@ -48,7 +48,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--only", default="", help="Only points whose statement or call contains this text.")
     parser.add_argument("--whole", nargs="*", default=[], help="Scenarios of which all points are taken nevertheless.")
     parser.add_argument("--jobs", type=int, default=2, help="Trials at once, each on a database of its own.")
-    parser.add_argument("--minutes", type=float, default=0, help="End after them; the points then come in any order.")
+    parser.add_argument("--minutes", type=float, default=0, help="So long kill, in any order of the points.")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--bug", default="", help="Plant this one: see tests/proof/sweep/bugs.py.")
     return parser.parse_args()
@@ -68,7 +68,9 @@ def sweep_here(options: argparse.Namespace) -> int:
             findings += len(swept.findings)
     total |= {"findings": findings, "seconds": round(time.monotonic() - began, 1), "seed": options.seed}
     say({"database": options.database, **total, "jobs": options.jobs, "commit": commit()})
-    return 1 if findings or not total["deaths"] else 0  # who kills nobody has proved nothing
+    if not total["deaths"]:
+        return 2  # who kills nobody has proved nothing
+    return 1 if findings else 0
 
 
 def results(options: argparse.Namespace, is_over: Callable[[], bool]) -> Iterator[Swept]:
@@ -102,11 +104,17 @@ def results(options: argparse.Namespace, is_over: Callable[[], bool]) -> Iterato
 
 
 def over_after(minutes: float) -> Callable[[], bool]:
-    """Return what says that time is up, or that somebody wants an end: what is there by then is still told."""
+    """Return what says that somebody wants an end, or that time is up: it counts from the first question."""
     asked: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, _: asked.append(number))
-    ends_at = time.monotonic() + 60 * minutes if minutes else float("inf")
-    return lambda: bool(asked) or time.monotonic() >= ends_at
+    answered_at: list[float] = []
+
+    def is_over() -> bool:
+        answered_at.append(time.monotonic())
+        del answered_at[1:]
+        return bool(asked) or (minutes > 0 and time.monotonic() - answered_at[0] >= 60 * minutes)
+
+    return is_over
 
 
 @contextmanager
