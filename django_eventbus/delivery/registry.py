@@ -151,8 +151,12 @@ def handler(a: type[A], /, *, batch: int, **options: Unpack[Options]) -> Handles
 def handler(a: type[A], b: type[B], /, *, batch: int, **options: Unpack[Options]) -> HandlesBatch[A | B]: ...
 @overload
 def handler(
-    *events: type[Event], batch: int | None = None, **options: Unpack[Options]
+    *events: type[Event], batch: None = None, **options: Unpack[Options]
 ) -> Callable[[Callable[..., R]], Callable[..., R]]: ...
+@overload
+def handler(
+    *events: type[Event], batch: int, **options: Unpack[Options]
+) -> Callable[[Callable[..., P]], Callable[..., P]]: ...
 def handler(*events: type[Any], batch: int | None = None, **options: Unpack[Options]) -> Any:
     """Declare a function that handles events, as `(event)` or `(event, context)`; it stays a plain callable.
 

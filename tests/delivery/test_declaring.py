@@ -243,7 +243,7 @@ def test_wrong_options_are_named(options: dict[str, Any], message: str) -> None:
 
 def test_a_coroutine_function_is_handed_no_lists() -> None:
     with pytest.raises(ContractError, match=r"asynchronous: .*batch= and async def exclude each other"):
-        handler(OrderPlaced, name="tests.h", batch=10)(asynchronous)
+        handler(OrderPlaced, name="tests.h", batch=10)(asynchronous)  # type: ignore[arg-type, type-var]
 
 
 @pytest.mark.parametrize("events", [(), (plain,), (int,), (OrderPlaced, str)])
