@@ -21,7 +21,8 @@ from benchmarks.relaying import draining
 from benchmarks.report import Row
 from benchmarks.topics import Numbered, Topic, number_of
 
-from .costs import Drain, measured
+from .costs import COSTS, Drain, measured
+from .warming import warm_up
 
 OURS = 100_000
 THEIRS = 2_000  # rates are compared: as many rows as ours would take minutes
@@ -66,6 +67,7 @@ PEERS = (
 def run(bench: Bench) -> list[Row]:
     """Let ours and each peer drain a backlog in every round."""
     require_packages()
+    warm_up(bench)
     counts = {peer.role: bench.scaled(THEIRS) for peer in PEERS} | {"relay": bench.scaled(OURS)}
     found: dict[str, list[Drain]] = {role: [] for role in counts}
     with ExitStack() as stack:
@@ -152,19 +154,23 @@ def rows_of(peer: Peer, ours: list[Drain], theirs: list[Drain], counts: Mapping[
         target=f">= {peer.at_least}",
         is_met=ratio >= peer.at_least,
     )
-    processor = median_ratio([drain.processor for drain in ours], [drain.processor for drain in theirs])
+    processor = median_ratio([whole(drain) for drain in theirs], [whole(drain) for drain in ours])
     yield Row(
-        what=f"what a row costs, beside {peer.distribution}: processor time, transactions, WAL",
+        what=f"process + PostgreSQL (+ Kafka) of a row with {peer.distribution} / ours; transactions, WAL",
         ours=described(ours),
         reference=described(theirs),
         ratio=processor,
-        target="<= 0.05",
-        is_met=processor <= 0.05,
+        target=f">= {peer.at_least}",
+        is_met=processor >= peer.at_least,
     )
+
+
+def whole(drain: Drain) -> float:
+    """Return the processor time of the drainer and its database: other work disturbs it less than the clock."""
+    return drain.processor + drain.postgres
 
 
 def described(drains: list[Drain]) -> str:
-    processor, transactions, wal = (
-        median(getattr(drain, name) for drain in drains) for name in ("processor", "transactions", "wal")
-    )
-    return f"{processor * 1e6:,.0f} µs, {transactions:.4f}, {wal:,.0f} B"
+    middle = {name: median(getattr(drain, name) for drain in drains) for name in COSTS}
+    times = " + ".join(f"{middle[name] * 1e6:,.0f}" for name in ("processor", "postgres", "kafka"))
+    return f"{times} µs, {middle['transactions']:.4f}, {middle['wal']:,.0f} B"

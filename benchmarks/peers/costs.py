@@ -10,6 +10,7 @@ import psutil
 import psycopg
 
 from benchmarks.children import Child
+from benchmarks.relaying.breakdown import servers
 
 # A transaction that writes takes one id; both numbers are the whole server's, on which nobody else writes meanwhile.
 COUNTERS = """
@@ -18,12 +19,17 @@ SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint,
 """
 
 
+COSTS = ("processor", "postgres", "kafka", "transactions", "wal")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drain:
     """Be what one drain of a backlog took; all but the rate is for one row."""
 
     rate: float  # rows a second by the clock, from when everything is connected until all are done
     processor: float  # seconds, of the process that drains
+    postgres: float  # the same of PostgreSQL, where this run has started it
+    kafka: float  # the same of the broker
     transactions: float
     wal: float  # bytes
 
@@ -33,12 +39,16 @@ def measured(connection: psycopg.Connection[Any], child: Child, count: int, drai
     before = _counters(connection, child)
     rate = drain()
     after = _counters(connection, child)
-    processor, transactions, wal = ((b - a) / count for a, b in zip(before, after, strict=True))
-    return Drain(rate=rate, processor=processor, transactions=transactions, wal=wal)
+    return Drain(rate=rate, **{name: (after[name] - before[name]) / count for name in COSTS})
 
 
-def _counters(connection: psycopg.Connection[Any], child: Child) -> tuple[float, ...]:
+def _counters(connection: psycopg.Connection[Any], child: Child) -> dict[str, float]:
     times = psutil.Process(child.process.pid).cpu_times()
     found = connection.execute(COUNTERS).fetchone()
     assert found is not None
-    return (times.user + times.system, *found)
+    return dict.fromkeys(COSTS, 0.0) | {
+        "processor": times.user + times.system,
+        "transactions": found[0],
+        "wal": found[1],
+        **servers(),
+    }
