@@ -1,13 +1,14 @@
 """Three consumers are killed and frozen at random; then every effect is counted.
 
-``python -m tests.history.consumer_history [SECONDS]`` starts its own PostgreSQL and Kafka and prints what it found:
-lost and repeated effects, and effects that did not see exactly their predecessor.
+``python -m tests.history.consumer_history [SECONDS [SEED]]`` starts its own PostgreSQL and Kafka and prints what it
+found: lost and repeated effects, and effects that did not see exactly their predecessor.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import random
 import subprocess
 import sys
 import time
@@ -173,18 +174,20 @@ class History(Members):
         )
 
 
-def main(seconds: float) -> int:
+def main(seconds: float, *, seed: int) -> int:
     with own_services() as (url, broker):
         topic = url.rpartition("/")[2].replace("_", "-")
         chaos = {"CHAOS_MEAN": os.environ.get("HISTORY_MEAN", "10")}
         history = History(url=url, broker=broker, topic=topic, chaos=chaos)
+        history.draws = random.Random(seed)
         history.prepare()
         keys, each = 60, int(os.environ.get("HISTORY_EACH", "500"))
         history.produce(keys=keys, each=each, partitions=6)
         found = history.run(seconds=seconds, expected=keys * each * HANDLERS, calm_after=seconds * 0.8)
-    sys.stdout.write(json.dumps(asdict(found)) + "\n")
+    sys.stdout.write(json.dumps({"seed": seed, **asdict(found)}) + "\n")
     return 0 if found.is_sound else 1
 
 
 if __name__ == "__main__":
-    sys.exit(main(float(sys.argv[1]) if len(sys.argv) > 1 else 240.0))
+    given = dict(enumerate(sys.argv[1:]))
+    sys.exit(main(float(given.get(0, 240)), seed=int(given.get(1, random.randrange(10**6)))))

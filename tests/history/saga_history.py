@@ -104,7 +104,7 @@ class Trips(Consumers):
             command = [sys.executable, "-m", "django", "replay_dead_letters", "--all"]
             subprocess.run(command, env=self.environment(), cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
 
-    def verdict(self) -> Verdict:  # type: ignore[override]
+    def verdict(self) -> Verdict:
         steps = [Step._make((*row[:5], *map(json.loads, row[5:8]), row[8])) for row in self.execute(STEPS)]
         verdict = judge(
             [trip for (trip,) in self.execute("SELECT trip FROM trip_started")],

@@ -72,6 +72,11 @@ class Counted:
         return round((self.effects + self.dead) / RUNS)
 
     @property
+    def doubt(self) -> int:
+        """Events by which `waiting` may be too high: not every fifth has an echo."""
+        return 300 + self.committed // 1000
+
+    @property
     def waiting(self) -> int:
         return max(0, self.committed - self.handled)
 

@@ -6,7 +6,7 @@ import json
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import psycopg
 
@@ -80,17 +80,16 @@ def read_topics(broker: str, topics: dict[int, str]) -> Iterator[tuple[int, int,
         for message in consumer.consume(min(AT_ONCE, left), timeout=10):
             assert message.error() is None, message.error()
             name, partition, position = message.topic(), message.partition(), message.offset()
-            headers, value = message.headers(), message.value()
+            headers, value = cast("list[tuple[str, bytes]]", message.headers()), message.value()
             assert name is not None, "a record has a topic"
             assert value is not None, "a record has a body"
-            assert headers is not None, "a record has headers"
             event_id = next(text for header, text in headers if header == "ce_id")
             body = json.loads(value)
             yield (
                 numbers[name],
                 partition or 0,
                 position or 0,
-                uuid.UUID(bytes.decode(event_id)),  # type: ignore[arg-type]
+                uuid.UUID(event_id.decode()),
                 int(body["key"]),
                 body["number"],
             )

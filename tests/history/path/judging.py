@@ -155,7 +155,9 @@ class Verdict:
 def judge(session: psycopg.Connection[Any]) -> Verdict:
     """Hold everything against everything; needs the tables of `evidence.gather`."""
     session.execute("SET work_mem = '256MB'")
-    verdict = Verdict(**{name: _number(session, query) for name, query in COUNTS.items()})
+    verdict = Verdict()
+    for name, query in COUNTS.items():
+        setattr(verdict, name, _number(session, query))
     for kind, query in FINDINGS:
         rows = session.execute(f"SELECT line, count(*) OVER () FROM ({query}) AS f (line) LIMIT {SHOWN}").fetchall()
         if rows:
