@@ -83,7 +83,7 @@ def _legend(curve: Curve) -> Iterator[str]:
         y = TOP + PLOT + 64 + 20 * place
         yield _mark(place, LEFT + 4, y - 4)
         first, last = (duration(one.points[end].seconds) for end in (0, -1))
-        yield _text(LEFT + 18, y, f"{one.name}: {first} per {one.unit}, at the largest {last}")
+        yield _text(LEFT + 18, y, f"{one.name}, per {one.unit}: {first} to {last}")
 
 
 def _sizes(curve: Curve) -> Sequence[int]:

@@ -50,7 +50,7 @@ def _lines(curve: Curve) -> Iterable[str]:
 
 
 def _ratio(one: Series) -> str:
-    return f"{one.ratio:.2f}" if one.is_flat or not one.counts else f"**{one.ratio:.2f}**"
+    return f"{one.ratio:.2f}" if one.is_flat else f"**{one.ratio:.2f}**"
 
 
 def _commit() -> str:
