@@ -185,8 +185,9 @@ class Crew:
                         if self._lanes.ready and not self.is_careful:
                             return self._taken(self._most)
                         continue
-                    if not self._changed.wait(IDLE) and not self._lanes.ready:
+                    if not self._changed.wait(IDLE) and not self._lanes.ready and not self._is_stopping.is_set():
                         close_connections()
+                        # Asked again before: who was called just as the time ran out is called no second time.
                         self._changed.wait()
                 return None
             finally:
