@@ -189,11 +189,7 @@ def declare(
         if value is not None:
             _require_queued(shown, events, option=option)
     call = read_function(function, given=("event",) if state is None else ("event", "state"))
-    if batch is not None and call.is_async:
-        raise ContractError(
-            f"{shown}: a coroutine function is handed one event at a time, so that many wait side by side; batch= and "
-            f"async def exclude each other. Make it a plain function, or leave batch= out."
-        )
+    _require_function(shown, batch, is_async=call.is_async)
     app = app_label_of(function)
     name = options.get("name") or default_name(function, app)
     versions, place = options.get("versions"), options.get("handle_in")
@@ -256,6 +252,14 @@ def _require_options(shown: str, batch: int | None, options: Options) -> None:
         raise ContractError(f"{shown}: batch={batch!r}; give the most events of one run, such as batch=500.")
     if timeout is not None and timeout <= timedelta():
         raise ContractError(f"{shown}: timeout={options.get('timeout')!r}; give seconds above 0, or None.")
+
+
+def _require_function(shown: str, batch: int | None, *, is_async: bool) -> None:
+    if batch is not None and is_async:
+        raise ContractError(
+            f"{shown}: a coroutine function is handed one event at a time, so that many wait side by side; batch= and "
+            f"async def exclude each other. Make it a plain function, or leave batch= out."
+        )
 
 
 def _require_queued(shown: str, events: tuple[type[Any], ...], *, option: str) -> None:

@@ -91,8 +91,6 @@ class Store:
         """Write a step and its line of the history; return False, with nothing written, where another came first."""
         assert decision.status is not None
         state, remembered = self._written(decision.state)
-        compensations = write_stack(decision.compensations) if decision.compensations else "[]"
-        self._require_size(key, state, compensations, before=0 if loaded is None else loaded.size)
         step = Step(
             saga=self._declaration.name,
             key=key,
@@ -103,7 +101,7 @@ class Store:
             state=state,
             state_version=self._declaration.state.version,
             timeouts=_json(timeouts) if timeouts else "{}",
-            compensations=compensations,
+            compensations=self._stacked(key, decision, state, before=0 if loaded is None else loaded.size),
             outcome=decision.outcome.value,
             method=decision.step,
             remembered=remembered,
@@ -142,7 +140,9 @@ class Store:
         text = self._declaration.state.encode(state).decode()
         return text, text
 
-    def _require_size(self, key: str, state: str | None, compensations: str, *, before: int) -> None:
+    def _stacked(self, key: str, decision: Decision, state: str | None, *, before: int) -> str:
+        """Return the compensations as they are kept; raise StateTooLarge where state and they grow too large."""
+        compensations = write_stack(decision.compensations) if decision.compensations else "[]"
         limits = self._config.saga
         size, undoing = _size(state, compensations), _size(None, compensations)
         if size > max(limits.max_state_bytes, before):  # whoever is too large already may still shrink, and end
@@ -157,6 +157,7 @@ class Store:
                 "saga state grows saga=%s key=%s bytes=%s compensations=%s",
                 *(self._declaration.name, ascii(key), size, undoing),
             )
+        return compensations
 
     def _save_model(self, key: str, state: SagaModel, *, is_new: bool) -> None:
         state.saga_key = key
