@@ -8,6 +8,7 @@ another task after the handler's timeout.
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -37,6 +38,35 @@ from .turn import Mode, Turn, Waiting
 logger = logging.getLogger(__name__)
 
 
+class SurvivedStarts:
+    """Remember starts that an outage ended and this process outlived: no deaths. `_lock` protects `_owed`."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._owed: list[Task] = []
+
+    def add(self, task: Task) -> None:
+        with self._lock:
+            self._owed.append(task)
+
+    def take_back(self) -> None:
+        """Take them off the counts of their rows; what the database does not let through stays remembered."""
+        with self._lock:
+            owed, self._owed = self._owed, []
+        left = list(owed)
+        try:
+            for task in owed:
+                with transaction.atomic(using=task.using):
+                    if RetryMessage.objects.using(task.using).forget_start(task.key, attempt=task.attempt):
+                        left.remove(task)
+        finally:
+            with self._lock:
+                self._owed += left
+
+
+survived_starts = SurvivedStarts()
+
+
 def run_task(task: Task, *, group: HandlerGroup | None, config: BusConfig) -> None:
     """Run the handler of a task; do nothing where its message is handled, under way, or not for this process."""
     handler = None if group is None else group.by_name(task.handler)
@@ -45,6 +75,7 @@ def run_task(task: Task, *, group: HandlerGroup | None, config: BusConfig) -> No
         logger.warning("task left alone handler=%s: this process does not run it", task.handler)
         return
     refresh_connections()
+    survived_starts.take_back()
     rows = RetryMessage.objects.using(task.using)
     with transaction.atomic(using=task.using):
         begun = rows.begin(task.key, attempt=task.attempt, timeout=patience(handler, sends=0))
@@ -54,6 +85,7 @@ def run_task(task: Task, *, group: HandlerGroup | None, config: BusConfig) -> No
     try:
         turn.carry_out(turn.sort([_waiting(task, begun)]))
     except Abandoned:
+        survived_starts.add(task)
         logger.warning("task given up during an outage handler=%s: it is sent again", task.handler)
 
 

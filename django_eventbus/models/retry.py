@@ -130,6 +130,14 @@ class RetryQuerySet(models.QuerySet["RetryMessage"]):
         self.filter(key=key).update(starts=starts + 1, available_at=now + timeout)
         return Begun(lane=lane, partition_id=partition_id, starts=starts + 1)
 
+    def forget_start(self, key: UUID, *, attempt: int) -> bool:
+        """Take back a count of `begin` that no death ended; False while a task is at work on the row. Inside atomic."""
+        counted = self.filter(key=key, attempts=attempt - 1, starts__gt=0)
+        if counted.select_for_update(skip_locked=True).first() is None:
+            return not counted.exists()
+        counted.update(starts=models.F("starts") - 1)
+        return True
+
     def take(self, key: UUID, *, attempt: int) -> list[WaitingDelivery]:
         """Lock the row of a task for the rest of the transaction, and return it; nothing where somebody else has it."""
         mine = self.filter(key=key, attempts=attempt - 1).select_for_update(skip_locked=True)

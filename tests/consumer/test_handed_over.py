@@ -361,3 +361,24 @@ def test_what_waits_for_a_retired_handler_is_no_dead_letter_while_an_old_task_is
 
     assert (noted("far"), DeadLetter.objects.get().reason) == ([1], "handler_retired")
     assert not RetryMessage.objects.exists()
+
+
+@pytest.mark.postgres_only
+def test_outages_that_the_process_outlives_are_no_deaths(scene: Scene, tasks: list[Task]) -> None:
+    outages = iter(range(5))
+
+    def lose_the_database(event: Counted) -> None:
+        if next(outages, None) is not None:
+            connection.cursor().execute("SELECT pg_terminate_backend(pg_backend_pid())")
+
+    scene.handles("far", lose_the_database, handle_in="celery", timeout=0.05)  # the patience of a task, too
+    scene.deliver(counted(1))
+
+    starts = []
+    for _ in range(5):
+        perform(scene, tasks[0])
+        starts.append(RetryMessage.objects.get().starts)
+    perform(scene, tasks[0])
+
+    assert starts == [1] * 5
+    assert (noted("far"), DeadLetter.objects.count()) == ([1], 0)
