@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from django.db import transaction
 
 from django_eventbus.consumer.due import DueLanes
-from django_eventbus.models import RecurringEvent
+from django_eventbus.models import PartitionEpoch, RecurringEvent
 from django_eventbus.transports.base import TopicPartition
 from tests.proof.sweep.acts import consume, operate, publish_one, publish_steps, relay, settle
 from tests.proof.sweep.events import Stepped
@@ -34,6 +34,13 @@ def sent(scenario: Scenario) -> None:
     for number in range(scenario.unreadable):
         place = TopicPartition("sweep.steps", 0)
         journal().write(place, key=b"plain", value=b"\xff", headers={"ce_specversion": "1.0", "ce_id": str(number)})
+
+
+def left_unclean(scenario: Scenario) -> None:
+    """Let the last owner of each partition have died, so that the next one goes carefully."""
+    consume()
+    PartitionEpoch.objects.update(is_clean=False)
+    sent(scenario)
 
 
 def waited(scenario: Scenario) -> None:

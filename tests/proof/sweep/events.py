@@ -35,6 +35,12 @@ class Handed:
     number: int
 
 
+@event("sweep.tallied", topic="/sweep.steps", domain="sweep", key="key")
+class Tallied:
+    key: str
+    number: int
+
+
 @event("sweep.opened", topic="/sweep.steps", domain="sweep", key="key")
 class Opened:
     key: str

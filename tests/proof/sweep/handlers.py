@@ -7,8 +7,10 @@ from asgiref.sync import sync_to_async
 from django_eventbus.delivery.context import MessageContext
 from django_eventbus.delivery.registry import handler
 from django_eventbus.delivery.retry import RetryPolicy
+from django_eventbus.delivery.stateful import stateful_handler
 from tests.proof.sweep import plan
-from tests.proof.sweep.events import Awaited, Echoed, Handed, Listed, Stepped
+from tests.proof.sweep.events import Awaited, Echoed, Handed, Listed, Stepped, Tallied
+from tests.proof.sweep.models import Tally
 from tests.proof.sweep.noting import note
 
 POLICY = RetryPolicy(max_attempts=plan.ATTEMPTS, delays=(0.05,), jitter=0)
@@ -51,5 +53,11 @@ def handed(event: Handed, context: MessageContext) -> None:
     write(event, context)
 
 
-def write(event: Stepped | Echoed | Listed | Awaited | Handed, context: MessageContext) -> None:
+@stateful_handler(Tallied, key="key", state=Tally, state_key="key", name=plan.TALLY, retry=POLICY)
+def tally(event: Tallied, state: Tally, context: MessageContext) -> None:
+    state.count += 1
+    write(event, context)
+
+
+def write(event: Stepped | Echoed | Listed | Awaited | Handed | Tallied, context: MessageContext) -> None:
     note(context, key=event.key, number=event.number)

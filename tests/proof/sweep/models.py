@@ -28,3 +28,13 @@ class Effect(models.Model):
 
     class Meta:
         db_table = "sweep_effect"
+
+
+class Tally(models.Model):
+    key = models.TextField(unique=True)
+    count = models.IntegerField(default=0)
+
+    objects: models.Manager[Tally] = models.Manager()
+
+    class Meta:
+        db_table = "sweep_tally"

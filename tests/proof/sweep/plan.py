@@ -9,17 +9,19 @@ from __future__ import annotations
 from tests.proof.sweep.settings import folder
 
 ORDERED, SIBLING, HOLDING, ECHO = "sweep.ordered", "sweep.sibling", "sweep.holding", "sweep.echo"
-LISTED, AWAITED, HANDED, JOURNEY = "sweep.listed", "sweep.awaited", "sweep.handed", "sweep.journey"
+LISTED, AWAITED, HANDED = "sweep.listed", "sweep.awaited", "sweep.handed"
+TALLY, JOURNEY = "sweep.tally", "sweep.journey"
 HANDLERS = {
     "sweep.stepped": (ORDERED, SIBLING, HOLDING),
     "sweep.echoed": (ECHO,),
     "sweep.listed": (LISTED,),
     "sweep.awaited": (AWAITED,),
     "sweep.handed": (HANDED,),
+    "sweep.tallied": (TALLY,),
     "sweep.opened": (JOURNEY,),
     "sweep.advanced": (JOURNEY,),
 }
-FLAKY = (ORDERED, LISTED, AWAITED, HANDED, JOURNEY)
+FLAKY = (ORDERED, LISTED, AWAITED, HANDED, TALLY, JOURNEY)
 UNORDERED = (HANDED,)
 TROUBLED = 2  # number of the message that is in trouble
 ATTEMPTS = 3
@@ -40,7 +42,7 @@ def fails(handler: str, key: str, number: int, *, attempt: int) -> bool:
 
 def is_doomed(handler: str, key: str, number: int) -> bool:
     """Say whether a message fails until somebody mends what is wrong."""
-    doomed = {"deadly": (ORDERED, LISTED, AWAITED, HANDED), "held": (HOLDING,)}
+    doomed = {"deadly": (ORDERED, LISTED, AWAITED, HANDED, TALLY), "held": (HOLDING,)}
     return number == TROUBLED and handler in doomed.get(key, ())
 
 

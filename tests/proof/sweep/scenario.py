@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from django_eventbus.transports.base import FailureKind
-from tests.proof.sweep.events import Advanced, Awaited, Handed, Listed, Opened, Stepped
+from tests.proof.sweep.events import Advanced, Awaited, Handed, Listed, Opened, Stepped, Tallied
 
-Event = type[Stepped] | type[Listed] | type[Awaited] | type[Handed] | type[Opened] | type[Advanced]
+Event = type[Stepped | Listed | Awaited | Handed | Tallied | Opened | Advanced]
 Steps = tuple[tuple[Event, str, int], ...]  # event class, key, how many
 
 

@@ -22,6 +22,7 @@ from tests.proof.sweep.beginnings import (
     begun,
     dead,
     failed_once,
+    left_unclean,
     opened,
     postponed,
     published,
@@ -30,7 +31,8 @@ from tests.proof.sweep.beginnings import (
     sent,
     waited,
 )
-from tests.proof.sweep.events import Advanced, Awaited, Handed, Listed, Opened, Stepped
+from tests.proof.sweep.events import Advanced, Awaited, Handed, Listed, Opened, Stepped, Tallied
+from tests.proof.sweep.models import Tally
 from tests.proof.sweep.scenario import Scenario, Steps
 from tests.proof.sweep.upkeep import OCCURRENCES, fire, hasten, purge, reconsider, recur, undo
 
@@ -53,6 +55,12 @@ def has_ended(*, count: int, status: str = "completed") -> Iterator[str]:
         yield f"{there} sagas"
     if waiting := ScheduledMessage.objects.count():
         yield f"{waiting} timeouts wait"
+
+
+def has_counted() -> Iterator[str]:
+    """Look at the rows that a handler keeps: what failed is not in them."""
+    if (there := dict(Tally.objects.values_list("key", "count"))) != {"flaky": 3, "deadly": 2}:
+        yield f"counted {there}"
 
 
 def acted(*, times: int) -> Iterator[str]:
@@ -78,6 +86,10 @@ SCENARIOS: dict[str, Scenario] = {
     "consume": Scenario(prepare=sent, act=consume, steps=STEPS, unreadable=1),
     "consume-list": Scenario(prepare=sent, act=consume, steps=((Listed, "plain", 2), (Listed, "deadly", 3))),
     "consume-async": Scenario(prepare=sent, act=consume, steps=((Awaited, "flaky", 3), (Awaited, "deadly", 3))),
+    "consume-carefully": Scenario(prepare=left_unclean, act=consume, steps=STEPS),
+    "tally": Scenario(
+        prepare=sent, act=consume, steps=((Tallied, "flaky", 3), (Tallied, "deadly", 3)), check=has_counted
+    ),
     "retry": Scenario(prepare=failed_once, act=retry, steps=STEPS),
     "dead-letter": Scenario(prepare=failed_once, act=retry, steps=TROUBLE),
     "replay": Scenario(prepare=dead, act=operate, steps=TROUBLE, is_mended=True),
