@@ -9,7 +9,7 @@ from tests.proof.chaos.results import Result
 from tests.proof.chaos.scene import Fault, From, Scene, say
 from tests.proof.load.rates import ENOUGH, WINDOW, backlog_gone, most_waiting, rate_back
 
-RECOVERY = 60.0  # seconds after which a load that has not recovered is given up
+RECOVERY = 90.0  # seconds after which a load that has not recovered is given up
 LOOK = 0.25
 SLACK = 0.5  # seconds of the rate that may wait beyond what waits in quiet times
 TRIES = 3  # to reach the rate of before; a machine may have other work for a moment
@@ -30,7 +30,7 @@ def run_phases(scene: Scene, fault: Fault, *, seconds: float) -> Result:
     result, marks, sampler = Result.of(fault), Marks(), scene.load.sampler
     marks.began = time.monotonic()
     scene.hold(seconds)
-    marks.struck = time.monotonic()
+    marks.struck = scene.last_blow = time.monotonic()
     say(f"{fault.name}: {fault.what}")
     fault.strike(scene)
     marks.over = time.monotonic()
@@ -56,7 +56,7 @@ def recover(scene: Scene, fault: Fault, marks: Marks, result: Result) -> float:
     normal = quiet + SLACK * scene.load.rate
     while (now := time.monotonic()) < marks.over + RECOVERY:
         seen = now - LATE
-        back = rate_back(sampler.handled, struck=marks.struck, since=since, until=seen, before=result.before)
+        back = rate_back(sampler.handled, struck=scene.last_blow, since=since, until=seen, before=result.before)
         result.rate_back = back
         if back is not None:
             resumed = max(since + back, marks.over)  # what waits before that moment may still grow

@@ -7,7 +7,6 @@ import sys
 
 from tests.history.members import ROOT
 from tests.proof.chaos.scene import Fault, From, Scene
-from tests.proof.load.crews import Crew
 from tests.proof.load.running import GRACE, SESSION
 
 KILLS = 3
@@ -22,24 +21,21 @@ def kill_relays(scene: Scene) -> None:
     for turn in range(KILLS):
         if turn:
             scene.hold(BETWEEN)
-        scene.load.relays.kill(scene.active_relay())
+        scene.kill(scene.load.relays, scene.active_relay())
 
 
 def kill_consumers(scene: Scene) -> None:
-    _kill_some(scene, scene.load.consumers)
+    crew = scene.load.consumers
+    for turn in range(KILLS):
+        if turn:
+            scene.hold(BETWEEN)
+        scene.kill(crew, scene.random.choice(crew.members))
 
 
 def kill_everybody(scene: Scene) -> None:
     for crew in scene.load.crews:
         for member in crew.members:
-            crew.kill(member)
-
-
-def _kill_some(scene: Scene, crew: Crew) -> None:
-    for turn in range(KILLS):
-        if turn:
-            scene.hold(BETWEEN)
-        scene.kill_one(crew)
+            scene.kill(crew, member)
 
 
 def freeze_relay(scene: Scene) -> None:

@@ -45,6 +45,7 @@ class Scene:
     broker: KafkaBroker | None = None
     equipment: dict[str, Any] = field(default_factory=dict)  # what a fault has prepared before the load began
     pace: float = 1.0  # how long everything lasts, as a share of the long form
+    last_blow: float = 0.0  # when something was last harmed: what was handled before says nothing of a recovery
 
     @property
     def postgres(self) -> LoadServer:
@@ -68,14 +69,14 @@ class Scene:
             time.sleep(LOOK)
         return True
 
-    def kill_one(self, crew: Crew) -> Member:
-        member = self.random.choice(crew.members)
+    def kill(self, crew: Crew, member: Member) -> None:
         crew.kill(member)
-        return member
+        self.last_blow = time.monotonic()
 
     def end_sessions(self) -> None:
         """End all database sessions of the load."""
         self.load.database.fetch(END_SESSIONS)
+        self.last_blow = time.monotonic()
 
     def active_relay(self) -> Member:
         """Return the relay that holds the locks of the shards."""

@@ -10,7 +10,7 @@ from django_eventbus.delivery.retry import RetryPolicy
 from tests.proof.load import leaks
 from tests.proof.load.events import Stepped
 
-FAILS_EVERY = 40
+FAILS_EVERY = 100
 EFFECT = "INSERT INTO load_effect (event_id, key, number, attempt) VALUES (%s, %s, %s, %s)"
 
 
