@@ -31,7 +31,7 @@ def main() -> int:
     arguments = parse()
     curves: list[Curve] = []
     failures: list[str] = []
-    began = time.monotonic()
+    began, commit = time.monotonic(), results.commit_of_code()
     with services.started() as (server, broker):
         machine = report.machine(**services.versions(server))
         with worlds.stage(server, broker) as stage:
@@ -48,7 +48,9 @@ def main() -> int:
                     sys.stdout.write(results.table(curves[-1:]) + "\n\n")
                     sys.stdout.flush()
                 if arguments.json is not None:
-                    found = results.as_json(curves, machine=machine, scale=arguments.scale, rounds=arguments.rounds)
+                    found = results.as_json(
+                        curves, machine=machine, commit=commit, scale=arguments.scale, rounds=arguments.rounds
+                    )
                     arguments.json.write_text(found)
     steep = [f"{curve.name}: {one.name}" for curve in curves for one in curve.series if one.counts and not one.is_flat]
     sys.stdout.write(f"{time.monotonic() - began:.0f} s, {arguments.rounds} rounds, scale {arguments.scale}\n")

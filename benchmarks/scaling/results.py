@@ -19,17 +19,26 @@ def table(curves: Iterable[Curve]) -> str:
     return "\n\n".join("\n".join(_lines(curve)) for curve in curves)
 
 
-def as_json(curves: Sequence[Curve], *, machine: dict[str, Any], scale: str, rounds: int) -> str:
+def as_json(curves: Sequence[Curve], *, machine: dict[str, Any], commit: str, scale: str, rounds: int) -> str:
     """Say what was found, where and when, for a plot that names all of it."""
     found = {
         "machine": machine,
-        "commit": _commit(),
+        "commit": commit,
         "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "scale": scale,
         "rounds": rounds,
         "curves": [asdict(curve) for curve in curves],
     }
     return json.dumps(found, indent=1)
+
+
+def commit_of_code() -> str:
+    """Return the commit that this process was started from."""
+    try:
+        answer = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return answer.stdout.strip()
 
 
 def duration(seconds: float) -> str:
@@ -51,11 +60,3 @@ def _lines(curve: Curve) -> Iterable[str]:
 
 def _ratio(one: Series) -> str:
     return f"{one.ratio:.2f}" if one.is_flat else f"**{one.ratio:.2f}**"
-
-
-def _commit() -> str:
-    try:
-        answer = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return answer.stdout.strip()
