@@ -107,7 +107,7 @@ class SagaConfig:
     """Set how long sagas are kept, and how large they may be: `EVENTBUS[alias]["SAGA"]`."""
 
     retention: timedelta | None = timedelta(days=90)  # for completed and compensated ones; None: kept for ever
-    warn_state_bytes: Annotated[int, Between(low=1)] = 16_384  # a state that grows beyond, with its compensations, is logged
+    warn_state_bytes: Annotated[int, Between(low=1)] = 16_384  # what grows beyond, compensations included, is logged
     max_state_bytes: Annotated[int, Between(low=1)] = 65_536  # the step that makes it larger is refused
 
 

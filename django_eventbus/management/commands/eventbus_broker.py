@@ -20,7 +20,7 @@ _PORT = 29092
 
 
 class Command(BaseCommand):
-    """Print the address, then serve until SIGTERM or Ctrl-C. Exit with 0, 1 where it cannot listen, 2 for wrong usage."""
+    """Print the address, serve until SIGTERM or Ctrl-C. Exit with 0, 1 if it cannot listen, 2 for wrong usage."""
 
     help = "Run the embedded Kafka broker for development: in memory, 5 MB a partition, no security, no transactions."
 

@@ -34,7 +34,7 @@ class Purge:
 
 
 class Command(BaseCommand):
-    """Exit with 0, also when stopped early: what is left goes with the next run. Exit with 2 where `--bus` names none."""
+    """Exit with 0, also when stopped early: what is left goes with the next run. Exit with 2 for wrong usage."""
 
     help = (
         "Delete handled messages from the inbox after INBOX['RETENTION'], sent events from the archive after "

@@ -18,7 +18,7 @@ from django_eventbus.models.depths import CAP, Depth, Depths, Part, RecurringSta
 
 
 class Command(BaseCommand):
-    """Exit with 0 whatever is found, or with 2 where `--bus` names none."""
+    """Exit with 0 whatever is found, or with 2 for wrong usage."""
 
     help = f"Show depth and age of each table, on every database. Looks at {CAP} rows of each at most, and says so."
 
