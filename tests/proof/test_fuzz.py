@@ -42,7 +42,8 @@ def test_every_mutated_record_is_accounted_for(postgres: str, kafka: str, tmp_pa
 def test_a_planted_bug_is_found(postgres: str, kafka: str, tmp_path: Path, bug: str) -> None:
     report = run(postgres, kafka, tmp_path, records=1500, seed=12, bug=bug)
 
-    assert not report.is_clean
+    expected = "has other bytes" if bug == "shortened_bytes" else "one dead letter was to be made of it"
+    assert any(expected in finding for finding in report.verdict.findings)
 
 
 @pytest.mark.services

@@ -23,6 +23,7 @@ class Verdict:
     dead: int = 0
     repeated: int = 0  # had the id of another one, which was handled
     left_open: int = 0  # of these, what no rule decides
+    unclear: int = 0  # of what counts as skipped: perhaps repeated
     outcomes: dict[str, dict[str, int]] = field(default_factory=dict)  # by what was done to them
     wrong: int = 0
     findings: list[str] = field(default_factory=list)
@@ -71,6 +72,7 @@ class Judge:
             if not found.effects and not found.dead and not found.inbox:
                 if must.handlers and all(self._is_repeated(handler, must) for handler in must.handlers):
                     return "repeated", problems
+                self.verdict.unclear += not must.handlers
                 return "skipped", ["nobody has kept it"] if must.handlers else problems
         match fate:
             case Fate.HANDLED:
@@ -96,7 +98,7 @@ class Judge:
                 repeated += 1
             elif found.inbox[handler] != 1:
                 problems.append(f"{found.inbox[handler]} rows in the inbox of {handler}")
-            elif handler in must.rejected:
+            elif handler in must.rejected or (must.fate is Fate.OPEN and rejection is not None):
                 if effects or rejection is None or rejection.reason != "rejected":
                     problems.append(f"{handler} rejects it, but: {_told(found)}")
             elif len(effects) != 1 or rejection is not None:
