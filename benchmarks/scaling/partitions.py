@@ -72,11 +72,17 @@ def measure(run: Run) -> Curve:
                 (2 * BATCH * STEPS + LARGE) * (run.rounds + 1), run.records_of(topic.name), f"records of {topic.name}"
             )
             topic.delete()
+    return curve(step=step, larger=larger, bare=bare, handled=handled)
+
+
+def curve(
+    *, step: dict[int, Meter], larger: dict[int, Meter], bare: dict[int, Meter], handled: dict[int, Meter]
+) -> Curve:
+    """Say what is judged: a step becomes one batch for each partition, which the bare producer pays for as well."""
     return Curve(
         name="partitions",
         grows="partitions of the topic",
         series=(
-            # A batch for each partition: what that costs is told by the bare producer, and mended by larger steps.
             series("a step of 1000 rows of 1000 keys", unit="row", meters=step, counts=False),
             series(f"a step of {LARGE} rows", unit="row", meters=larger),
             series("the same 1000 records by a bare producer", unit="record", meters=bare, counts=False),
