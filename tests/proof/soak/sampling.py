@@ -13,8 +13,10 @@ from tests.proof.load.database import LoadDatabase
 from tests.proof.load.sessions import ports_of
 
 TABLES = ("eventbus_outbox", "eventbus_inbox", "eventbus_retry")
+# Without the locks of the outbox's shards: all of them go from one relay to the other now and then.
 SESSIONS = """
-SELECT client_port, (SELECT count(*) FROM pg_locks l WHERE l.pid = a.pid AND locktype = 'advisory' AND granted)
+SELECT client_port, (SELECT count(*) FROM pg_locks l WHERE l.pid = a.pid AND locktype = 'advisory' AND granted
+    AND classid <> 'eventbus_outbox'::regclass)
 FROM pg_stat_activity a WHERE datname = current_database() AND client_port IS NOT NULL
 """
 SIZES = """
