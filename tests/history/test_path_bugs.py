@@ -34,7 +34,7 @@ def tried(name: str) -> object:
     return pytest.param(name, marks=[*marks, pytest.mark.timeout(400)])
 
 
-@pytest.mark.parametrize("bug", map(tried, FOUND))
+@pytest.mark.parametrize("bug", [tried(name) for name in FOUND])
 def test_a_known_bug_is_found(bug: str, postgres: str, kafka: str, tmp_path: Path) -> None:
     verdict = verdict_of(bug, postgres, kafka, tmp_path, bug=bug)
 
@@ -55,7 +55,7 @@ def test_relays_without_a_lock_show_as_repeats_where_nobody_is_harmed(
 
 @pytest.mark.long
 @pytest.mark.timeout(400)
-@pytest.mark.parametrize("name", SCENARIOS)
+@pytest.mark.parametrize("name", list(SCENARIOS))
 def test_a_scenario_harms_nothing_where_there_is_no_bug(name: str, postgres: str, kafka: str, tmp_path: Path) -> None:
     verdict = verdict_of(name, postgres, kafka, tmp_path)
 
