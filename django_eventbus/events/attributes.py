@@ -58,7 +58,7 @@ def require_uri_reference(name: str, value: str) -> None:
 
 
 def parse_time(text: str) -> datetime | None:
-    """Read an RFC 3339 timestamp; raise Undecodable for anything else.
+    """Read an RFC 3339 timestamp, in UTC; raise Undecodable for anything else.
 
     None for the first and the last day of the calendar, which stand for "no time" in some languages.
     """
@@ -68,5 +68,6 @@ def parse_time(text: str) -> datetime | None:
         except ValueError:  # a 13th month, a 25th hour
             pass
         else:
-            return moment if _EARLIEST <= moment <= _LATEST else None
+            # In UTC: PostgreSQL takes no offset of 16 hours; a dead letter that it refuses would stop the partition.
+            return moment.astimezone(UTC) if _EARLIEST <= moment <= _LATEST else None
     raise Undecodable(UndecodableReason.BAD_ATTRIBUTE, f"time is no RFC 3339 timestamp: {text!r:.100}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -308,6 +309,15 @@ def test_an_unreadable_record_is_one_dead_letter_however_often_it_comes(scene: S
     dead = DeadLetter.objects.get()
     assert (dead.handler, bytes(dead.payload or b""), dead.times_dead) == ("", b"{", 1)
     assert noted("first") == [2]
+
+
+def test_an_unreadable_record_is_kept_whatever_offset_its_time_has(scene: Scene) -> None:
+    scene.handles("first")
+    strange = counted(1, value=b"{")
+
+    scene.deliver(strange._replace(headers=[*strange.headers, ("ce_time", b"2026-11-21T08:30:00+22:00")]))
+
+    assert DeadLetter.objects.get().published_at == datetime(2026, 11, 20, 10, 30, tzinfo=UTC)
 
 
 def test_another_unreadable_record_at_the_same_offset_is_kept_too(scene: Scene) -> None:
