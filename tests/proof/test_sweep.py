@@ -19,7 +19,7 @@ from tests.proof.sweep.counted_psycopg import CountedConnection
 from tests.proof.sweep.points import Death, Side, points
 from tests.proof.sweep.transport import Counted
 
-pytestmark = [pytest.mark.timeout(600), pytest.mark.once]
+pytestmark = [pytest.mark.timeout(1200), pytest.mark.once]
 
 ROOT = Path(__file__).resolve().parents[2]
 DATABASES = ["sqlite", pytest.param("postgresql", marks=pytest.mark.services)]
