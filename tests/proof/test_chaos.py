@@ -91,11 +91,17 @@ def handled(*rates: int) -> Series:
     return series
 
 
-def test_the_rate_is_back_with_the_first_window_that_is_as_fast_as_before() -> None:
+def test_the_rate_is_back_from_the_first_moment_on_that_is_as_fast_as_before() -> None:
     series = handled(100, 100, 100, 0, 0, 0, 50, 100, 100, 100)
 
-    assert rate_back(series, struck=3.0, since=6.0, until=10.0, before=100.0) == 3.75  # of 100, 100 and 87
-    assert rate_back(series, struck=3.0, since=6.0, until=9.0, before=100.0) is None
+    assert rate_back(series, struck=3.0, since=6.0, until=10.0, before=100.0) == 1.0
+    assert rate_back(series, struck=3.0, since=6.0, until=9.5, before=100.0) is None
+
+
+def test_a_backlog_that_is_made_up_for_dates_the_recovery_back_by_less_than_a_second() -> None:
+    series = handled(100, 100, 100, 0, 0, 0, 400, 100, 100)
+
+    assert rate_back(series, struck=3.0, since=3.0, until=9.0, before=100.0) == 2.25  # the burst begins at 3.0
 
 
 def test_a_fault_that_nobody_feels_has_no_recovery() -> None:
@@ -105,13 +111,13 @@ def test_a_fault_that_nobody_feels_has_no_recovery() -> None:
 def test_what_was_handled_before_a_sudden_fault_is_no_recovery() -> None:
     series = handled(*[100] * 5, 0, 0, *[100] * 5)
 
-    assert rate_back(series, struck=5.0, since=5.0, until=12.0, before=100.0) == 5.0
+    assert rate_back(series, struck=5.0, since=5.0, until=12.0, before=100.0) == 2.0
 
 
 def test_what_was_handled_more_slowly_is_not_yet_the_rate_of_before() -> None:
     series = handled(*[100] * 5, *[94] * 9)
 
-    assert rate_back(series, struck=5.0, since=9.0, until=13.0, before=100.0) is None
+    assert rate_back(series, struck=5.0, since=9.0, until=14.0, before=100.0) is None
 
 
 def test_the_backlog_is_gone_when_no_more_than_usual_waits_for_a_while() -> None:

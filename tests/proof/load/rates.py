@@ -44,12 +44,14 @@ class Series:
 
 
 def rate_back(handled: Series, *, struck: float, since: float, until: float, before: float) -> float | None:
-    """Return the seconds from `since` to the end of the first window that is as fast as before; None if none is.
+    """Return the seconds until the load is handled as fast as before; None if it never is.
 
-    The window may not reach back to before the fault, which struck at `struck`.
+    That is the first moment from which it is so, both in the next second and in the whole window: one of the two alone
+    could be a burst. Nothing counts that was handled before the fault, which struck at `struck`.
     """
-    for moment in _steps(max(since, struck + WINDOW), until, STEP):
-        if handled.rate(moment - WINDOW, moment) >= ENOUGH * before:
+    enough = ENOUGH * before
+    for moment in _steps(max(since, struck), until - WINDOW, STEP):
+        if min(handled.rate(moment, moment + 1), handled.rate(moment, moment + WINDOW)) >= enough:
             return moment - since
     return None
 
