@@ -50,7 +50,7 @@ class Plan:
     minutes: float | None = None
     every: float = 2.0  # seconds between two faults; 0: there are none, and no handler fails
     longest: float = FROZEN_FOR  # seconds that somebody is frozen
-    mean: float = 40.0  # seconds that a consumer lives until he harms himself at some point of the code
+    mean: float = 60.0  # seconds that a consumer lives until he harms himself at some point of the code
     most_waiting: int = 6000  # events; then the writers pause
     bug: str = ""
 

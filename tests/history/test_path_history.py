@@ -12,7 +12,7 @@ from tests.history.own_services import migrated_database
 from tests.history.path.faults import FROZEN_FOR, Kind, schedule
 from tests.history.path_history import Plan, Report, run_history
 
-SHORT = Plan(seed=16, events=20_000, every=1.5, mean=20)
+SHORT = Plan(seed=232, events=20_000, every=1.5)
 
 
 def run(postgres: str, kafka: str, folder: Path, plan: Plan) -> Report:

@@ -15,6 +15,9 @@ from tests.history.relay_history import GRACE
 
 FROZEN_FOR = 9.0  # seconds: longer than the session time-out of a consumer
 LONGEST = 60.0  # seconds that somebody is frozen in the long form
+# How often each is harmed: the partitions of a consumer wait for the end of his session, so that most of the time all
+# would stand still if consumers were harmed as often as relays.
+CREWS = {"consumers": 3, "relays": 10, "writers": 4}
 SESSIONS = """
 SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() ORDER BY backend_start
 """
@@ -50,8 +53,8 @@ def schedule(seed: int, *, every: float, longest: float) -> Iterator[Fault]:
     at = 0.0
     while True:
         at += draws.expovariate(1 / every)
-        kind = draws.choices([*Kind], [4, 3, 1, 4])[0]
-        crew = "consumers" if kind is Kind.LEAVE else draws.choices(["consumers", "relays", "writers"], [3, 5, 2])[0]
+        kind = draws.choices([*Kind], [8, 6, 1, 8])[0]
+        crew = "consumers" if kind is Kind.LEAVE else draws.choices([*CREWS], CREWS.values())[0]
         seconds = _frozen_for(crew, draws, longest) if kind is Kind.FREEZE else 0.0
         yield Fault(at=at, kind=kind, crew=crew, victim=draws.random(), seconds=seconds)
 
