@@ -54,7 +54,7 @@ def schedule(seed: int, *, every: float, longest: float) -> Iterator[Fault]:
     while True:
         at += draws.expovariate(1 / every)
         kind = draws.choices([*Kind], [8, 6, 1, 8])[0]
-        crew = "consumers" if kind is Kind.LEAVE else draws.choices([*CREWS], CREWS.values())[0]
+        crew = "consumers" if kind is Kind.LEAVE else draws.choices([*CREWS], [*CREWS.values()])[0]
         seconds = _frozen_for(crew, draws, longest) if kind is Kind.FREEZE else 0.0
         yield Fault(at=at, kind=kind, crew=crew, victim=draws.random(), seconds=seconds)
 
