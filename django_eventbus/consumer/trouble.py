@@ -10,7 +10,8 @@ from django.db import DatabaseError, InterfaceError, connections
 from .run import Run
 
 CLASHES = {"40001", "40P01"}  # serialization_failure, deadlock_detected
-FULL = {"53100"}  # disk_full
+FULL = "53100"  # disk_full
+OWN_SPACE = ("pgsql_tmp", "shared memory segment")  # what a query fills by itself, whatever else there is room for
 NO_UNIT = {"25P01", "3B001"}  # no_active_sql_transaction, invalid_savepoint_specification
 GOING_DOWN = {"57P01", "57P02", "57P03", "25P03", "57P05"}  # shutdowns, and sessions that were ended from outside
 
@@ -87,22 +88,31 @@ def is_lost(using: str) -> bool:
 
 
 def is_full(error: BaseException) -> bool:
-    """Say whether there is no room for rows; temporary files that fill a disk are those of the handler's own query."""
-    told = str(error)
-    return bool(FULL.intersection(_states(error)) and "pgsql_tmp" not in told) or "database or disk is full" in told
+    """Say whether a database has no room for rows; only a database is believed, whatever a handler's error quotes."""
+    for link in _chain(error):
+        if getattr(link, "sqlstate", None) == FULL:
+            return not any(own in str(link) for own in OWN_SPACE)
+        if isinstance(link, DatabaseError) and "database or disk is full" in str(link):
+            return True
+    return False
 
 
 def _states(error: BaseException) -> Iterator[str]:
     """Yield the SQLSTATEs of an error and of what it was raised from."""
+    for link in _chain(error):
+        state = getattr(link, "sqlstate", None)
+        if state is not None:
+            yield str(state)
+        if isinstance(link, InterfaceError):
+            yield "08006"
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
     current: BaseException | None = error
     for _ in range(10):
         if current is None:
             return
-        state = getattr(current, "sqlstate", None)
-        if state is not None:
-            yield str(state)
-        if isinstance(current, InterfaceError):
-            yield "08006"
+        yield current
         current = current.__cause__ or current.__context__
 
 
