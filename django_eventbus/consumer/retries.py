@@ -211,7 +211,12 @@ class Retries:
 
     def _is_elsewhere(self, row: WaitingDelivery) -> bool:
         """Say whether a task of an older deployment is at work on a row that this code would give up."""
-        return row.sends > 0 and not self._rows.unlocked([row.key])
+        if row.sends == 0:
+            return False
+        if not self._rows.unlocked([row.key]):
+            return True
+        keep_savepoint(self._using)  # else a handler that fails would give the row to a task
+        return False
 
     def _hand_over(self) -> None:
         free = self._rows.unlocked([_row(run).key for run in self._away])
