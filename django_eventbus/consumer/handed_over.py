@@ -49,10 +49,11 @@ class SurvivedStarts:
         with self._lock:
             self._owed.append(task)
 
-    def take_back(self) -> None:
-        """Take them off the counts of their rows; what the database does not let through stays remembered."""
+    def take_back(self, using: str) -> None:
+        """Take those of one database off the counts of their rows; what it does not let through stays remembered."""
         with self._lock:
-            owed, self._owed = self._owed, []
+            owed = [task for task in self._owed if task.using == using]
+            self._owed = [task for task in self._owed if task.using != using]
         left = list(owed)
         try:
             for task in owed:
@@ -75,7 +76,7 @@ def run_task(task: Task, *, group: HandlerGroup | None, config: BusConfig) -> No
         logger.warning("task left alone handler=%s: this process does not run it", task.handler)
         return
     refresh_connections()
-    survived_starts.take_back()
+    survived_starts.take_back(task.using)
     rows = RetryMessage.objects.using(task.using)
     with transaction.atomic(using=task.using):
         begun = rows.begin(task.key, attempt=task.attempt, timeout=patience(handler, sends=0))
