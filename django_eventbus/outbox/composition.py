@@ -104,8 +104,10 @@ class Composer:
         if is_tracing() or event_published.has_listeners(contract.cls):
             return []
         trace = telemetry.capture()
+        text = ""
         if trace is None and self._context is EMPTY and not self._headers:
             text = _bare_headers(contract.name, contract.version, self._config.source)
+        if text:
             parts = text.replace(rfc3339(NO_TIME), rfc3339(self._published_at)).split(NO_ID)
         else:
             envelope = self._envelope(contract, topic, text_id, trace=trace or UNTRACED)
@@ -196,7 +198,10 @@ class Composer:
 
 @lru_cache(1000)
 def _bare_headers(event_name: str, event_version: str, source: str) -> str:
-    """Return the headers of an event that nothing led to: they differ in id and time only, from publish to publish."""
+    """Return the headers of an event that nothing led to: they differ in id and time only, from publish to publish.
+
+    Empty where a source is written like these, so that nobody could tell which of them to replace.
+    """
     envelope = Envelope(
         message_id=NO_ID,
         event_name=event_name,
@@ -208,7 +213,8 @@ def _bare_headers(event_name: str, event_version: str, source: str) -> str:
         published_at=NO_TIME,
         correlation_id=NO_ID,
     )
-    return join_headers(to_headers(envelope))
+    text = join_headers(to_headers(envelope))
+    return text if NO_ID not in source and rfc3339(NO_TIME) not in source else ""
 
 
 def publishable_contract(event: object) -> EventContract:

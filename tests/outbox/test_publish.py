@@ -135,6 +135,19 @@ def test_no_events_need_no_statement(django_assert_num_queries: Any) -> None:
         assert publish_many([]) == []
 
 
+@pytest.mark.parametrize(
+    "source", ["urn:uuid:00000000-0000-0000-0000-000000000000", "/made/0001-01-01T00:00:00Z", "/orders"]
+)
+def test_a_source_is_sent_as_it_is_set_whatever_it_looks_like(settings: Any, source: str) -> None:
+    settings.EVENTBUS = {"default": {"SOURCE": source}}
+
+    with transaction.atomic():
+        event_id = publish(OrderShipped(number=5))
+
+    headers = headers_of(OutboxMessage.objects.get())
+    assert (headers["ce_source"], headers["ce_id"]) == (source, str(event_id))
+
+
 def test_structured_mode_writes_one_json_document(settings: Any) -> None:
     settings.EVENTBUS = {"default": {"CONTENT_MODE": "structured"}}
 
