@@ -105,6 +105,21 @@ def test_a_failed_step_leaves_nothing_behind(scene: Scene) -> None:
     assert RetryMessage.objects.get().error_type.endswith("IllegalTransition")
 
 
+@pytest.mark.parametrize("order_id", ["a\0b", "", "x" * 501])
+def test_an_event_whose_key_no_instance_can_have_is_a_dead_letter_and_the_next_is_taken(
+    scene: Scene, order_id: str
+) -> None:
+    declare()
+    # As a foreign service may send it: our own `publish()` would refuse some of these.
+    record = scene.record(Placed(order_id="1"))
+    foreign = record._replace(value=json.dumps({"order_id": order_id, "total": 0}).encode())
+
+    scene.deliver_records(foreign, scene.record(Placed(order_id="2")))
+
+    assert DeadLetter.objects.get().reason == "rejected"
+    assert SagaState.objects.get().key == "2"
+
+
 def test_an_event_id_that_is_none_fails_the_step(scene: Scene) -> None:
     class OrderSaga(Saga[Fulfilment], name="shop.OrderSaga", correlate="order_id"):
         @starts(Placed)
