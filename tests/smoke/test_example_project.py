@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -74,6 +74,7 @@ def test_the_tests_of_the_example_project_pass() -> None:
 
 
 @pytest.mark.once
+@pytest.mark.usefixtures("heeding_ctrl_c")
 @pytest.mark.parametrize("moment", ["^starting manage.py", "completed [1-9]"])
 def test_ctrl_c_ends_the_demo_and_everything_it_started(moment: str) -> None:
     mark = uuid.uuid4().hex
@@ -96,6 +97,14 @@ def test_ctrl_c_ends_the_demo_and_everything_it_started(moment: str) -> None:
 
     assert demo.returncode == 0, rest
     assert marked(mark) == []
+
+
+@pytest.fixture
+def heeding_ctrl_c() -> Iterator[None]:
+    """Let children heed Ctrl-C also where the suite runs in the background of a shell, which has it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def marked(mark: str) -> list[psutil.Process]:
