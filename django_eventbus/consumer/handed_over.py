@@ -159,5 +159,5 @@ class _TaskLedger(Retries):
     def _runs_here(self, run: Run) -> bool:
         return True
 
-    def _is_elsewhere(self, row: WaitingDelivery) -> bool:
-        return False
+    def _is_free(self, row: WaitingDelivery) -> bool:
+        return True

@@ -184,7 +184,7 @@ class Retries:
                     yield run
             case Received(deliveries=deliveries):
                 self._fan_out(row, deliveries, claim)
-            case Broken() | Skipped() if self._is_elsewhere(row):
+            case Broken() | Skipped() if not self._is_free(row):
                 self._stopped.add(row.lane)
             case Broken(envelope=envelope, error=error, reason=reason):
                 self._bury(row, record, envelope, reason, error, row.attempts)
@@ -201,22 +201,19 @@ class Retries:
         row = _row(run)
         if run.delivery.handler.handle_in is not None and run.condemned is None:
             self._away.append(run)
-        elif row.sends == 0:
-            return True
-        elif self._rows.unlocked([row.key]):
-            keep_savepoint(self._using)  # else a handler that fails would give the row to a task
+        elif self._is_free(row):
             return True
         self._stopped.add(row.lane)
         return False
 
-    def _is_elsewhere(self, row: WaitingDelivery) -> bool:
-        """Say whether a task of an older deployment is at work on a row that this code would give up."""
+    def _is_free(self, row: WaitingDelivery) -> bool:
+        """Say whether no task, perhaps of an older deployment, is at work on a row; none can begin it from now on."""
         if row.sends == 0:
-            return False
-        if not self._rows.unlocked([row.key]):
             return True
+        if not self._rows.unlocked([row.key]):
+            return False
         keep_savepoint(self._using)  # else a handler that fails would give the row to a task
-        return False
+        return True
 
     def _hand_over(self) -> None:
         free = self._rows.unlocked([_row(run).key for run in self._away])
