@@ -27,6 +27,7 @@ from .context import EMPTY, current_context
 UNTRACED = telemetry.TraceContext()
 NO_ID = str(UUID(int=0))
 NO_TIME = datetime.min.replace(tzinfo=UTC)
+NO_TIME_TEXT = rfc3339(NO_TIME)
 LONGEST_KEY = 2000  # bytes: a key that has to wait is found by an index, whose entries hold 2704 bytes with the topic
 
 
@@ -108,7 +109,7 @@ class Composer:
         if trace is None and self._context is EMPTY and not self._headers:
             text = _bare_headers(contract.name, contract.version, self._config.source)
         if text:
-            parts = text.replace(rfc3339(NO_TIME), rfc3339(self._published_at)).split(NO_ID)
+            parts = text.replace(NO_TIME_TEXT, rfc3339(self._published_at)).split(NO_ID)
         else:
             envelope = self._envelope(contract, topic, text_id, trace=trace or UNTRACED)
             parts = join_headers(to_headers(envelope)).split(text_id)
@@ -214,7 +215,7 @@ def _bare_headers(event_name: str, event_version: str, source: str) -> str:
         correlation_id=NO_ID,
     )
     text = join_headers(to_headers(envelope))
-    return text if NO_ID not in source and rfc3339(NO_TIME) not in source else ""
+    return text if NO_ID not in source and NO_TIME_TEXT not in source else ""
 
 
 def publishable_contract(event: object) -> EventContract:
