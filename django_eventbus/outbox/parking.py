@@ -70,14 +70,9 @@ class Aside:
             return rows, []
         if self._behind is not None:
             aside = set(self._behind([row[0] for row in rows]))
-            return [row for row in rows if row[0] not in aside], [row[0] for row in rows if row[0] in aside]
-        free, waiting = [], []
-        for row in rows:
-            if row[1] in self._topics or (row[1], row[2] or b"") in self._keys:
-                waiting.append(row[0])
-            else:
-                free.append(row)
-        return free, waiting
+        else:
+            aside = {row[0] for row in rows if row[1] in self._topics or (row[1], row[2] or b"") in self._keys}
+        return [row for row in rows if row[0] not in aside], [row[0] for row in rows if row[0] in aside]
 
     def takes(self, *, limit: int) -> list[tuple[Lane, int]]:
         """Say how many messages of each due lane come next: one alone as a probe, then a share of the batch."""
