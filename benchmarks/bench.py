@@ -15,6 +15,7 @@ import psycopg
 
 from . import settings
 from .children import Child, Command
+from .report import Row
 from .topics import Topic
 
 
@@ -95,6 +96,19 @@ def tell(text: str) -> None:
 def median_ratio(ours: list[float], reference: list[float]) -> float:
     """Return the median of the ratios of neighbouring rounds: both of a round saw the same noise."""
     return statistics.median(a / b for a, b in zip(ours, reference, strict=True))
+
+
+def rate_row(what: str, ours: list[float], reference: list[float], *, unit: str, at_least: float) -> Row:
+    """Compare two rates, round by round."""
+    ratio = median_ratio(ours, reference)
+    return Row(
+        what=what,
+        ours=f"{statistics.median(ours):,.0f} {unit}",
+        reference=f"{statistics.median(reference):,.0f} {unit}",
+        ratio=ratio,
+        target=f">= {at_least:.2f}",
+        is_met=ratio >= at_least,
+    )
 
 
 def per_second(marks: list[tuple[float, int]]) -> float:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from statistics import median
 from typing import Any
 
 import psycopg
 
-from benchmarks.bench import Bench, median_ratio, require
+from benchmarks.bench import Bench, rate_row, require
 from benchmarks.report import Row
 
 from .messages import clear, ready, require_taken, wait_for_effects, wait_for_owners
@@ -24,13 +23,21 @@ SELECT (total * 0.9) / extract(epoch FROM max(at) - min(at)) FROM ranked WHERE p
 def run_single(bench: Bench) -> list[Row]:
     """One ORM insert a message, inbox on, one process."""
     ours, bare = compare(bench, handlers="single", count=SINGLE, size=50, style="one_by_one")
-    return [row("consume, one ORM insert a message / hand-written loop, units of 50", ours, bare, at_least=0.70)]
+    return [
+        rate_row(
+            "consume, one ORM insert a message / hand-written loop, units of 50",
+            ours,
+            bare,
+            unit="msg/s",
+            at_least=0.70,
+        )
+    ]
 
 
 def run_batch(bench: Bench) -> list[Row]:
     """A batch handler of 500."""
     ours, bare = compare(bench, handlers="listed", count=LISTED, size=500, style="in_bulk")
-    return [row("consume, batch handler / hand-written bulk loop of 500", ours, bare, at_least=0.60)]
+    return [rate_row("consume, batch handler / hand-written bulk loop of 500", ours, bare, unit="msg/s", at_least=0.60)]
 
 
 def run_processes(bench: Bench) -> list[Row]:
@@ -57,7 +64,7 @@ def run_processes(bench: Bench) -> list[Row]:
                     rates[processes].append(rate_of(connection))
     for topic in topics.values():
         topic.delete()
-    return [row("consume, two processes / one", rates[2], rates[1], at_least=1.70)]
+    return [rate_row("consume, two processes / one", rates[2], rates[1], unit="msg/s", at_least=1.70)]
 
 
 def compare(bench: Bench, *, handlers: str, count: int, size: int, style: str) -> tuple[list[float], list[float]]:
@@ -86,18 +93,6 @@ def compare(bench: Bench, *, handlers: str, count: int, size: int, style: str) -
     for topic in topics.values():
         topic.delete()
     return rates["ours"], rates["bare"]
-
-
-def row(what: str, ours: list[float], reference: list[float], *, at_least: float) -> Row:
-    ratio = median_ratio(ours, reference)
-    return Row(
-        what=what,
-        ours=f"{median(ours):,.0f} msg/s",
-        reference=f"{median(reference):,.0f} msg/s",
-        ratio=ratio,
-        target=f">= {at_least:.2f}",
-        is_met=ratio >= at_least,
-    )
 
 
 def rate_of(connection: psycopg.Connection[Any]) -> float:

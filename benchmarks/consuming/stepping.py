@@ -6,11 +6,10 @@ from typing import Any
 
 import psycopg
 
-from benchmarks.bench import Bench, require, wait_until
+from benchmarks.bench import Bench, rate_row, require, wait_until
 from benchmarks.report import Row
 from benchmarks.shop.events import KEYS
 
-from .handling import row
 from .messages import ready, wait_for_owners
 
 COUNT = 3_000
@@ -48,7 +47,11 @@ def run(bench: Bench) -> list[Row]:
             require((KEYS, steps, steps), connection.execute(STEPS).fetchone(), "instances, versions, steps")
     for topic in topics.values():
         topic.delete()
-    return [row("saga steps / a handler with one ORM update", rates["saga"], rates["plain"], at_least=0.50)]
+    return [
+        rate_row(
+            "saga steps / a handler with one ORM update", rates["saga"], rates["plain"], unit="msg/s", at_least=0.50
+        )
+    ]
 
 
 def wait_for_messages(connection: psycopg.Connection[Any], command: Any) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from statistics import median
-
-from benchmarks.bench import Bench, median_ratio, require, wait_until
+from benchmarks.bench import Bench, rate_row, require, wait_until
 from benchmarks.children import Child
 from benchmarks.report import Row
 
@@ -37,22 +35,14 @@ def run(bench: Bench) -> list[Row]:
     expected = [place * RANGE + number for place, count in enumerate(written) for number in range(count)]
     require(expected, topic.read_new(), f"records of {topic.name}")
     topic.delete()
-    return [row(rates[delay, True], rates[delay, False], suffix) for delay, suffix in DELAYS.items()]
+    what = "16 writers that wake the relay / that do not"
+    return [
+        rate_row(f"{what}{suffix}", rates[delay, True], rates[delay, False], unit="tx/s", at_least=0.90)
+        for delay, suffix in DELAYS.items()
+    ]
 
 
 def write(crowd: Child, written: list[int], *, is_waking: bool, commit_delay: int) -> float:
     counts = crowd.ask("write", seconds=SECONDS, is_waking=is_waking, commit_delay=commit_delay)
     written[:] = [before + count for before, count in zip(written, counts, strict=True)]
     return float(sum(counts)) / SECONDS
-
-
-def row(waking: list[float], silent: list[float], suffix: str) -> Row:
-    ratio = median_ratio(waking, silent)
-    return Row(
-        what=f"16 writers that wake the relay / that do not{suffix}",
-        ours=f"{median(waking):,.0f} tx/s",
-        reference=f"{median(silent):,.0f} tx/s",
-        ratio=ratio,
-        target=">= 0.90",
-        is_met=ratio >= 0.90,
-    )

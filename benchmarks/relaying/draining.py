@@ -9,7 +9,7 @@ from typing import Any
 
 import psycopg
 
-from benchmarks.bench import Bench, median_ratio, per_second, require
+from benchmarks.bench import Bench, per_second, rate_row, require
 from benchmarks.children import Child
 from benchmarks.report import Row
 from benchmarks.topics import FIRST_NUMBER, Topic
@@ -47,17 +47,7 @@ def run(bench: Bench) -> list[Row]:
                 bare.append(bare_rate)
                 ours.append(our_rate)
     topic.delete()
-    ratio = median_ratio(ours, bare)
-    return [
-        Row(
-            what="drain to Kafka / bare SELECT and produce",
-            ours=f"{median(ours):,.0f} rows/s",
-            reference=f"{median(bare):,.0f} rows/s",
-            ratio=ratio,
-            target=">= 0.70",
-            is_met=ratio >= 0.70,
-        )
-    ]
+    return [rate_row("drain to Kafka / bare SELECT and produce", ours, bare, unit="rows/s", at_least=0.70)]
 
 
 def run_disturbed(bench: Bench) -> list[Row]:
@@ -84,15 +74,8 @@ def run_disturbed(bench: Bench) -> list[Row]:
 
 
 def rows_of(name: str, rates: dict[str, list[float]], polls: dict[str, list[float]], count: int) -> Iterator[Row]:
-    ratio = median_ratio(rates[name], rates["undisturbed"])
-    yield Row(
-        what=f"drain {count:,} rows beside an {name} / undisturbed",
-        ours=f"{median(rates[name]):,.0f} rows/s",
-        reference=f"{median(rates['undisturbed']):,.0f} rows/s",
-        ratio=ratio,
-        target=">= 0.80",
-        is_met=ratio >= 0.80,
-    )
+    what = f"drain {count:,} rows beside an {name} / undisturbed"
+    yield rate_row(what, rates[name], rates["undisturbed"], unit="rows/s", at_least=0.80)
     poll = median(polls[name]) * 1e3
     yield Row(
         what=f"empty poll after it, beside an {name}",
