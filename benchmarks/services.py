@@ -38,7 +38,7 @@ def started() -> Iterator[tuple[str, str]]:
 
 
 @contextmanager
-def database(server: str, broker: str) -> Iterator[str]:
+def database(server: str, broker: str, *, project: str = "benchmarks.settings") -> Iterator[str]:
     """Create a database with the project's tables; the environment leads every process to it. Drop it afterwards."""
     import django
     from django.core.management import call_command
@@ -48,7 +48,7 @@ def database(server: str, broker: str) -> Iterator[str]:
     with psycopg.connect(server, autocommit=True) as admin:
         admin.execute(f"CREATE DATABASE {name}")
     os.environ |= {settings.POSTGRES: server, settings.DATABASE: name, settings.KAFKA: broker}
-    os.environ["DJANGO_SETTINGS_MODULE"] = "benchmarks.settings"
+    os.environ["DJANGO_SETTINGS_MODULE"] = project
     try:
         _reload_settings()
         django.setup()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,9 +9,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import psycopg
-from psycopg.conninfo import make_conninfo
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from benchmarks import services, settings
+from benchmarks import services
 from benchmarks.bench import tell
 
 
@@ -92,36 +91,20 @@ class Stage:
         if hasattr(connections._connections, world.alias):
             del connections[world.alias]
         with psycopg.connect(self.server, autocommit=True) as admin:
-            name = psycopg.conninfo.conninfo_to_dict(world.address)["dbname"]
-            admin.execute(f"DROP DATABASE {name} WITH (FORCE)")  # type: ignore[arg-type]
+            admin.execute(f"DROP DATABASE {name_of(world.address)} WITH (FORCE)")
 
 
 @contextmanager
 def stage(server: str, broker: str) -> Iterator[Stage]:
     """Create the empty database and set Django up on it; drop it afterwards."""
-    import django
-    from django.core.management import call_command
-    from django.db import connections
-
-    name = f"eventbus_scaling_{uuid.uuid4().hex[:8]}"
-    with psycopg.connect(server, autocommit=True) as admin:
-        admin.execute(f"CREATE DATABASE {name}")
-    os.environ |= {settings.POSTGRES: server, settings.DATABASE: name, settings.KAFKA: broker}
-    os.environ["DJANGO_SETTINGS_MODULE"] = "benchmarks.scaling.settings"
-    try:
-        services._reload_settings()
-        django.setup()
+    with services.database(server, broker, project="benchmarks.scaling.settings") as address:
         from django_eventbus.models.control import bus_number
         from django_eventbus.outbox import wakeup
 
-        call_command("migrate", run_syncdb=True, verbosity=0)
         wakeup.hold()  # nobody relays unless a curve does
         bus_number("default", "default")
-        with connections["default"].cursor() as cursor:
-            cursor.execute("ALTER TABLE shop_effect ADD COLUMN at timestamptz NOT NULL DEFAULT clock_timestamp()")
-            cursor.execute("CREATE TABLE reference_inbox (LIKE eventbus_inbox INCLUDING ALL)")
-        yield Stage(server=server, broker=broker, empty=name)
-    finally:
-        connections.close_all()
-        with psycopg.connect(server, autocommit=True) as admin:
-            admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+        yield Stage(server=server, broker=broker, empty=name_of(address))
+
+
+def name_of(address: str) -> str:
+    return str(conninfo_to_dict(address)["dbname"])
